@@ -1,0 +1,110 @@
+//! Constrained output: llguidance matchers over the model's vocabulary.
+//!
+//! The matcher is driven directly (mask, sample, consume), never as a llama.cpp sampler: that one
+//! returns unconstrained logits when it fails, and here a failure must end the request.
+
+use std::sync::{Arc, OnceLock};
+
+use llguidance::{Matcher, ParserFactory, api::TopLevelGrammar};
+use toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
+
+use crate::{Constraint, EngineError, Token, Vocabulary};
+
+/// Compiles constraints for one vocabulary. The token trie is built on first use (it takes some
+/// hundred milliseconds for a large vocabulary) on the thread of the client that asks first.
+pub struct ConstraintFactory {
+    vocabulary: Arc<dyn Vocabulary>,
+    parsers: OnceLock<Result<ParserFactory, String>>,
+}
+
+/// A compiled constraint and its state in one sequence.
+pub(crate) struct Matching {
+    matcher: Matcher,
+}
+
+impl ConstraintFactory {
+    /// A factory for `vocabulary`.
+    pub fn new(vocabulary: Arc<dyn Vocabulary>) -> Self {
+        Self {
+            vocabulary,
+            parsers: OnceLock::new(),
+        }
+    }
+
+    /// Compiles a constraint.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidRequest`] with the compiler's message when it is not valid.
+    pub(crate) fn compile(&self, constraint: &Constraint) -> Result<Option<Matching>, EngineError> {
+        let (field, grammar) = match constraint {
+            Constraint::None => return Ok(None),
+            Constraint::JsonSchema(schema) => (
+                "json_schema",
+                TopLevelGrammar::from_json_schema(schema.clone()),
+            ),
+            Constraint::Regex(regex) => ("regex", TopLevelGrammar::from_regex(regex)),
+            Constraint::Lark(grammar) => ("grammar", TopLevelGrammar::from_lark(grammar.clone())),
+        };
+        let invalid = |message: String| EngineError::InvalidRequest { field, message };
+        let parsers = self.parsers.get_or_init(|| build(&*self.vocabulary));
+        let parsers = parsers
+            .as_ref()
+            .map_err(|message| invalid(message.clone()))?;
+        let matcher = Matcher::new(parsers.create_parser(grammar));
+        match matcher.get_error() {
+            Some(message) => Err(invalid(message)),
+            None => Ok(Some(Matching { matcher })),
+        }
+    }
+}
+
+impl std::fmt::Debug for ConstraintFactory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConstraintFactory")
+            .field("tokens", &self.vocabulary.len())
+            .finish()
+    }
+}
+
+impl Matching {
+    /// The tokens that may follow, end-of-generation tokens included where the text is complete.
+    pub(crate) fn allowed(&mut self) -> Result<SimpleVob, EngineError> {
+        self.matcher.compute_mask_or_eos().map_err(failed)
+    }
+
+    /// Takes a chosen token. Returns whether the text is complete and nothing more may follow.
+    pub(crate) fn consume(&mut self, token: Token) -> Result<bool, EngineError> {
+        self.matcher.consume_token(token).map_err(failed)?;
+        Ok(self.matcher.is_stopped())
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Constraint(error.to_string())
+}
+
+fn build(vocabulary: &dyn Vocabulary) -> Result<ParserFactory, String> {
+    let ends: Vec<Token> = (0..vocabulary.len() as Token)
+        .filter(|&token| vocabulary.is_end_of_generation(token))
+        .collect();
+    let end = vocabulary.end_of_sequence().or(ends.first().copied());
+    let end = end.ok_or("the model has no end-of-sequence token")?;
+    let words: Vec<Vec<u8>> = (0..vocabulary.len() as Token)
+        .map(
+            |token| match (vocabulary.bytes(token), vocabulary.name(token)) {
+                ([], []) => Vec::new(),
+                // toktrie marks control tokens, which no text may produce, with this byte.
+                ([], name) => [&[TokTrie::SPECIAL_TOKEN_MARKER], name].concat(),
+                (bytes, _) => bytes.to_vec(),
+            },
+        )
+        .collect();
+    let info = TokRxInfo::new(words.len() as u32, end);
+    let mut all_ends = vec![end];
+    all_ends.extend(ends.into_iter().filter(|&token| token != end));
+    let trie = TokTrie::from(&info, &words).with_eos_tokens(&all_ends);
+    let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+    let mut factory = ParserFactory::new_simple(&environment).map_err(|error| error.to_string())?;
+    factory.quiet();
+    Ok(factory)
+}

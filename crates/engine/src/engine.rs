@@ -1,0 +1,436 @@
+//! The engine's state, and how requests come in, are placed, give way and leave.
+
+use std::sync::Arc;
+
+use agentinfer_sam::{Drafter, NoDrafts};
+use agentinfer_sched::{FcfsLru, Policy, Running, Waiting};
+
+use crate::constraint::ConstraintFactory;
+use crate::event::{Event, FinishReason, Started};
+use crate::residency::{Residency, common_prefix};
+use crate::sampling::Scratch;
+use crate::sequence::{Reader, Sequence, Submission};
+use crate::stats::{EngineStats, add, set};
+use crate::{Batch, EngineError, Model, ModelLimits, SequenceId, Vocabulary};
+
+/// Bounds and habits of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Requests that may wait or run at once; more are refused. Bounds the queue's memory and the
+    /// longest wait: at a few seconds a request, this many are minutes already.
+    pub max_requests: usize,
+    /// Requests that run at once; never more than the model has sequences. The remaining
+    /// sequences keep idle prefixes resident.
+    pub max_running: usize,
+    /// Prefill tokens added to a step in which others decode. Small keeps their inter-token
+    /// latency low; large computes prompts more efficiently.
+    pub prefill_chunk: usize,
+    /// Draft tokens verified per sequence and step, at most.
+    pub max_draft: usize,
+    /// Events that wait for a client before its sequence pauses. One is sent per token, so this
+    /// is some seconds of generation.
+    pub event_capacity: usize,
+    /// Seconds after which a client that does not read is given up, and its cells are freed.
+    pub stall_seconds: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            max_requests: 256,
+            max_running: 16,
+            prefill_chunk: 128,
+            max_draft: 16,
+            event_capacity: 256,
+            stall_seconds: 60,
+        }
+    }
+}
+
+/// Cells that a request is promised for its growth when it is admitted, so that a newcomer does
+/// not force a preemption within its first tokens.
+const GROWTH_RESERVE: usize = 64;
+
+/// A request waits for another's prefill if it can share at least this many tokens more by
+/// waiting: fewer are computed faster than they are waited for.
+const WORTH_WAITING_FOR: usize = 32;
+
+/// Serves many sequences on one model. See the [crate documentation](crate).
+pub struct Engine<M> {
+    pub(crate) model: M,
+    pub(crate) limits: ModelLimits,
+    pub(crate) vocabulary: Arc<dyn Vocabulary>,
+    pub(crate) constraints: Arc<ConstraintFactory>,
+    pub(crate) options: EngineOptions,
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) drafter: Box<dyn Drafter>,
+    pub(crate) stats: Arc<EngineStats>,
+    pub(crate) residency: Residency,
+    pub(crate) waiting: Vec<Sequence>,
+    pub(crate) running: Vec<Sequence>,
+    /// Ended requests whose last events their clients have not taken yet.
+    pub(crate) parting: Vec<Sequence>,
+    pub(crate) batch: Batch,
+    pub(crate) scratch: Scratch,
+}
+
+/// Where a request's prompt can be placed.
+struct Placement {
+    /// The sequence that holds the longest prefix, and how many of its tokens are shared.
+    source: Option<(SequenceId, u32)>,
+    /// Whether another request is computing more of the prompt right now.
+    wait: bool,
+}
+
+impl<M: Model> Engine<M> {
+    /// An engine with the baseline policy and no drafts.
+    pub fn new(model: M, vocabulary: Arc<dyn Vocabulary>, options: EngineOptions) -> Self {
+        let mut limits = model.limits();
+        limits.context_tokens = limits.context_tokens.min(limits.cells);
+        let stats = Arc::new(EngineStats::default());
+        set(&stats.cells_total, u64::from(limits.cells));
+        Self {
+            constraints: Arc::new(ConstraintFactory::new(vocabulary.clone())),
+            residency: Residency::new(limits.sequences, limits.cells),
+            model,
+            limits,
+            vocabulary,
+            options,
+            policy: Box::new(FcfsLru),
+            drafter: Box::new(NoDrafts),
+            stats,
+            waiting: Vec::new(),
+            running: Vec::new(),
+            parting: Vec::new(),
+            batch: Batch::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Replaces the scheduling policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Replaces the drafter.
+    #[must_use]
+    pub fn with_drafter(mut self, drafter: Box<dyn Drafter>) -> Self {
+        self.drafter = drafter;
+        self
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.parting.is_empty()
+    }
+
+    /// Queues a request.
+    pub(crate) fn enqueue(&mut self, submission: Submission) {
+        add(&self.stats.submitted, 1);
+        let sequence = Sequence::new(submission, self.model.now());
+        self.drafter.extend(sequence.id, &sequence.tokens);
+        self.waiting.push(sequence);
+    }
+
+    /// Ends every request with `error`.
+    pub(crate) fn fail_all(&mut self, error: &EngineError) {
+        while let Some(sequence) = self.running.pop() {
+            self.fail(sequence, error.clone());
+        }
+        while let Some(sequence) = self.waiting.pop() {
+            self.fail(sequence, error.clone());
+        }
+    }
+
+    /// Ends a request with an error.
+    pub(crate) fn fail(&mut self, mut sequence: Sequence, error: EngineError) {
+        let now = self.model.now();
+        tracing::warn!(request = sequence.id, %error, "request failed");
+        add(&self.stats.failed, 1);
+        sequence.outbox.send(Event::Failed(error), now);
+        self.part(sequence);
+    }
+
+    /// Ends a request with its report.
+    pub(crate) fn finish(&mut self, mut sequence: Sequence, reason: FinishReason) {
+        let now = self.model.now();
+        add(&self.stats.finished, 1);
+        let finish = sequence.finish(reason, now);
+        sequence.outbox.send(Event::Finished(finish), now);
+        self.part(sequence);
+    }
+
+    /// Lets a request go: its cells become an idle residency, its last events are delivered.
+    fn part(&mut self, mut sequence: Sequence) {
+        self.drafter.finish(sequence.id);
+        self.release(&mut sequence);
+        if !sequence.outbox.is_empty() {
+            self.parting.push(sequence);
+        }
+    }
+
+    /// Turns a sequence's cells into an idle residency.
+    fn release(&mut self, sequence: &mut Sequence) {
+        if let Some(slot) = sequence.slot.take() {
+            self.residency
+                .deactivate(slot, self.model.now(), sequence.session);
+        }
+    }
+
+    /// Delivers held events and lets go of requests whose clients are gone or do not read.
+    pub(crate) fn attend_clients(&mut self) {
+        let now = self.model.now();
+        let limit = self.options.stall_seconds;
+        let stalled_too_long = |since: f64| now - since > limit as f64;
+        self.parting
+            .retain_mut(|sequence| match sequence.outbox.flush(now) {
+                Reader::Stalled(since) => !stalled_too_long(since),
+                Reader::Ready | Reader::Gone => false,
+            });
+        let mut leaving = Vec::new();
+        for queue in [&mut self.waiting, &mut self.running] {
+            let mut index = 0;
+            while index < queue.len() {
+                let counter = match queue[index].outbox.flush(now) {
+                    Reader::Stalled(since) if stalled_too_long(since) => &self.stats.stalled,
+                    Reader::Gone => &self.stats.cancelled,
+                    Reader::Ready | Reader::Stalled(_) => {
+                        index += 1;
+                        continue;
+                    }
+                };
+                add(counter, 1);
+                leaving.push(queue.remove(index));
+            }
+        }
+        for mut sequence in leaving {
+            tracing::debug!(request = sequence.id, "client is gone or does not read");
+            self.drafter.finish(sequence.id);
+            self.release(&mut sequence);
+        }
+    }
+
+    /// Admits waiting requests in the policy's order while there is room.
+    pub(crate) fn admit(&mut self) {
+        let most = self.options.max_running.min(self.limits.sequences as usize);
+        while self.running.len() < most && !self.waiting.is_empty() {
+            let placements: Vec<Placement> = self
+                .waiting
+                .iter()
+                .map(|sequence| self.placement(sequence))
+                .collect();
+            let eligible: Vec<usize> = (0..placements.len())
+                .filter(|&index| !placements[index].wait)
+                .collect();
+            let seen: Vec<Waiting> = eligible
+                .iter()
+                .map(|&index| as_waiting(&self.waiting[index], &placements[index]))
+                .collect();
+            let Some(choice) = self.policy.admit(self.model.now(), &seen) else {
+                return;
+            };
+            let index = eligible[choice.index];
+            let source = placements[index].source;
+            if !self.fits(&self.waiting[index], source) {
+                return;
+            }
+            let sequence = self.waiting.remove(index);
+            tracing::trace!(request = sequence.id, reason = choice.reason, "admitted");
+            self.place(sequence, source);
+        }
+    }
+
+    /// Finds the longest resident prefix of a waiting request.
+    fn placement(&self, sequence: &Sequence) -> Placement {
+        // The last token is always computed: its logits are needed.
+        let useful = &sequence.tokens[..sequence.tokens.len() - 1];
+        let source = self.residency.longest_prefix(useful);
+        let resident = source.map_or(0, |(_, tokens)| tokens as usize);
+        let wait = self.running.iter().any(|other| {
+            let Some(slot) = other.slot else { return false };
+            let shared = common_prefix(&other.tokens, useful);
+            // Once `other` has computed the shared part it is resident, and waiting ends.
+            (self.residency.len(slot) as usize) < shared && shared >= resident + WORTH_WAITING_FOR
+        });
+        Placement { source, wait }
+    }
+
+    /// Whether a request's cells, and those promised to the running ones, can be had without
+    /// preempting anybody.
+    fn fits(&self, sequence: &Sequence, source: Option<(SequenceId, u32)>) -> bool {
+        let shared = source.map_or(0, |(_, tokens)| tokens as usize);
+        let growth = |sequence: &Sequence| {
+            GROWTH_RESERVE.min(sequence.max_tokens.saturating_sub(sequence.generated()))
+        };
+        let promised: usize = self
+            .running
+            .iter()
+            .map(|other| {
+                let held = other
+                    .slot
+                    .map_or(0, |slot| self.residency.len(slot) as usize);
+                other.tokens.len() - held + growth(other)
+            })
+            .sum();
+        // Cells of an idle source stop being evictable when the request takes or shares them.
+        let kept = source
+            .filter(|(id, _)| self.residency.is_idle(*id))
+            .map_or(0, |_| shared);
+        let available = (self.residency.free_cells() + self.residency.evictable_cells()) as usize;
+        let needed = sequence.tokens.len() - shared + kept + growth(sequence) + promised;
+        // Alone, every request fits: its length was checked against the context on submission.
+        needed <= available || self.running.is_empty()
+    }
+
+    /// Gives a request its sequence: in place of its own earlier residency, sharing the cells of
+    /// another's, or empty.
+    fn place(&mut self, mut sequence: Sequence, source: Option<(SequenceId, u32)>) {
+        let now = self.model.now();
+        let slot = match source {
+            Some((id, tokens)) if self.continues(&sequence, id, tokens) => {
+                self.residency.activate(id);
+                self.truncate(id, tokens);
+                id
+            }
+            Some((from, tokens)) => {
+                let to = self.vacate(Some(from));
+                if to != from {
+                    self.residency.share(from, to, tokens);
+                    self.model.share(from, to, tokens);
+                }
+                self.residency.activate(to);
+                self.truncate(to, tokens);
+                to
+            }
+            None => {
+                let slot = self.vacate(None);
+                self.residency.activate(slot);
+                slot
+            }
+        };
+        sequence.slot = Some(slot);
+        if sequence.times.admitted.is_none() {
+            let cached_tokens = self.residency.len(slot);
+            sequence.times.admitted = Some(now);
+            sequence.counts.cached = cached_tokens;
+            add(&self.stats.prompt_tokens, sequence.tokens.len() as u64);
+            add(&self.stats.cached_tokens, u64::from(cached_tokens));
+            let queue_seconds = now - sequence.times.submitted;
+            sequence.outbox.send(
+                Event::Started(Started {
+                    cached_tokens,
+                    queue_seconds,
+                }),
+                now,
+            );
+        }
+        self.running.push(sequence);
+    }
+
+    /// Whether a request takes over an idle sequence instead of sharing its prefix: when it
+    /// extends all of it, or when what it leaves behind is its own session's superseded branch.
+    fn continues(&self, sequence: &Sequence, id: SequenceId, tokens: u32) -> bool {
+        let extends = tokens == self.residency.len(id);
+        self.residency.is_idle(id) && (extends || self.residency.is_idle_of(id, sequence.session))
+    }
+
+    /// A free sequence id, evicting an idle sequence if none is free. `keep` is evicted only if
+    /// it is the only idle one left; it is then returned itself, still holding its cells.
+    fn vacate(&mut self, keep: Option<SequenceId>) -> SequenceId {
+        if let Some(id) = self.residency.free_sequence() {
+            return id;
+        }
+        match self.evict(keep) {
+            Some(id) => id,
+            None => keep.expect("fewer requests run than there are sequences, so one is idle"),
+        }
+    }
+
+    /// Evicts the idle sequence that the policy names, sparing `keep`.
+    fn evict(&mut self, keep: Option<SequenceId>) -> Option<SequenceId> {
+        let mut idle = self.residency.idle();
+        idle.retain(|(id, _)| Some(*id) != keep);
+        let residents: Vec<_> = idle.iter().map(|(_, resident)| *resident).collect();
+        let choice = self.policy.evict(self.model.now(), &residents)?;
+        let (id, _) = idle[choice.index];
+        tracing::trace!(sequence = id, reason = choice.reason, "evicted");
+        self.model.truncate(id, 0);
+        let freed = self.residency.evict(id);
+        add(&self.stats.evictions, 1);
+        add(&self.stats.evicted_cells, u64::from(freed));
+        Some(id)
+    }
+
+    /// Makes room for `cells` new cells: evicts idle sequences, then preempts running ones other
+    /// than `needy`. Returns whether there is room.
+    pub(crate) fn reserve(&mut self, cells: usize, needy: u64) -> bool {
+        while (self.residency.free_cells() as usize) < cells {
+            if self.residency.evictable_cells() > 0 {
+                self.evict(None);
+            } else if !self.preempt(needy) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sends the running request that the policy names back to the queue, sparing `needy`.
+    fn preempt(&mut self, needy: u64) -> bool {
+        // A request that is in the batch already keeps its cells until the step is over.
+        let batched = |slot| {
+            self.batch
+                .entries
+                .iter()
+                .any(|entry| Some(entry.sequence) == slot)
+        };
+        let indices: Vec<usize> = (0..self.running.len())
+            .filter(|&index| {
+                let other = &self.running[index];
+                other.id != needy && other.slot.is_some() && !batched(other.slot)
+            })
+            .collect();
+        let seen: Vec<Running> = indices
+            .iter()
+            .map(|&index| self.as_running(&self.running[index]))
+            .collect();
+        let Some(choice) = self.policy.preempt(self.model.now(), &seen) else {
+            return false;
+        };
+        let mut sequence = self.running.remove(indices[choice.index]);
+        tracing::debug!(request = sequence.id, reason = choice.reason, "preempted");
+        add(&self.stats.preemptions, 1);
+        sequence.preemptions += 1;
+        self.release(&mut sequence);
+        self.waiting.push(sequence);
+        true
+    }
+
+    fn as_running(&self, sequence: &Sequence) -> Running {
+        Running {
+            id: sequence.id,
+            arrived: sequence.times.submitted,
+            cells: sequence.slot.map_or(0, |slot| self.residency.len(slot)),
+            preemptions: sequence.preemptions,
+        }
+    }
+
+    /// Shortens an active sequence to `tokens`.
+    pub(crate) fn truncate(&mut self, id: SequenceId, tokens: u32) {
+        if tokens < self.residency.len(id) {
+            self.model.truncate(id, tokens);
+            self.residency.truncate(id, tokens);
+        }
+    }
+}
+
+fn as_waiting(sequence: &Sequence, placement: &Placement) -> Waiting {
+    Waiting {
+        id: sequence.id,
+        arrived: sequence.times.submitted,
+        prompt_tokens: sequence.tokens.len() as u32,
+        resident_tokens: placement.source.map_or(0, |(_, tokens)| tokens),
+        preemptions: sequence.preemptions,
+    }
+}

@@ -1,0 +1,44 @@
+//! What can go wrong.
+
+/// Errors of the engine. Each message names what was wrong and what to do about it.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The prompt leaves no room for a single generated token.
+    #[error(
+        "the prompt has {prompt_tokens} tokens but the context holds {context_tokens}; \
+         shorten the prompt or serve the model with a larger context"
+    )]
+    ContextOverflow {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens that the context of one sequence holds.
+        context_tokens: usize,
+    },
+    /// A request field has a value the engine cannot serve.
+    #[error("{field}: {message}")]
+    InvalidRequest {
+        /// The field at fault.
+        field: &'static str,
+        /// What is wrong with it and what would be right.
+        message: String,
+    },
+    /// The queue is full.
+    #[error("{waiting} requests are waiting already; try again later")]
+    QueueFull {
+        /// How many requests wait.
+        waiting: usize,
+    },
+    /// The model failed to load.
+    #[error("the model could not be loaded: {0}")]
+    Load(String),
+    /// The model failed during a step.
+    #[error("the model failed: {0}")]
+    Model(String),
+    /// The constraint could not be followed any further.
+    #[error("the output constraint failed: {0}; simplify the schema or grammar")]
+    Constraint(String),
+    /// The engine is shutting down, or has stopped.
+    #[error("the engine is shutting down")]
+    Stopped,
+}

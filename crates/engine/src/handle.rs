@@ -1,0 +1,274 @@
+//! The engine on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self as commands, RecvTimeoutError, TryRecvError, TrySendError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::constraint::ConstraintFactory;
+use crate::sequence::{Permit, Submission};
+use crate::stats::{EngineStats, add};
+use crate::{
+    Completion, Engine, EngineError, Model, ModelLimits, Progress, Request, StatsSnapshot, Token,
+    Vocabulary,
+};
+
+/// How long the engine waits for a command while every client must read before it can go on.
+/// Short against the time a person notices, long against the cost of looking.
+const BLOCKED_POLL: Duration = Duration::from_millis(5);
+
+enum Command {
+    Submit(Box<Submission>),
+    /// Serve what was accepted, accept nothing more, then stop.
+    Drain,
+    /// Fail what was accepted and stop.
+    Abort,
+}
+
+/// A running engine. Cheap to clone; the engine stops when the last clone is dropped and the
+/// requests it accepted are done.
+#[derive(Clone)]
+pub struct EngineHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    commands: commands::SyncSender<Command>,
+    vocabulary: Arc<dyn Vocabulary>,
+    constraints: Arc<ConstraintFactory>,
+    limits: ModelLimits,
+    stats: Arc<EngineStats>,
+    max_requests: usize,
+    event_capacity: usize,
+    outstanding: Arc<AtomicUsize>,
+    next_id: AtomicU64,
+    draining: AtomicBool,
+    stopped: watch::Receiver<bool>,
+}
+
+impl EngineHandle {
+    /// Starts the engine's thread.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] when the operating system refuses the thread.
+    pub fn spawn<M: Model + Send + 'static>(
+        name: &str,
+        engine: Engine<M>,
+    ) -> Result<Self, EngineError> {
+        // One command per request that may be outstanding, and the two that stop the engine.
+        let (sender, receiver) = commands::sync_channel(engine.options.max_requests + 2);
+        let (stop, stopped) = watch::channel(false);
+        let shared = Shared {
+            commands: sender,
+            vocabulary: engine.vocabulary.clone(),
+            constraints: engine.constraints.clone(),
+            limits: engine.limits,
+            stats: engine.stats.clone(),
+            max_requests: engine.options.max_requests,
+            event_capacity: engine.options.event_capacity,
+            outstanding: Arc::default(),
+            next_id: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+            stopped,
+        };
+        std::thread::Builder::new()
+            .name(format!("engine-{name}"))
+            .spawn(move || {
+                let _stop = StopOnDrop(stop);
+                run(engine, &receiver);
+            })
+            .map_err(|error| EngineError::Load(format!("no thread for the engine: {error}")))?;
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Validates a request and hands it to the engine. Never blocks; a constraint is compiled on
+    /// the calling thread.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidRequest`], [`EngineError::ContextOverflow`],
+    /// [`EngineError::QueueFull`] and [`EngineError::Stopped`].
+    pub fn submit(&self, request: Request) -> Result<Completion, EngineError> {
+        let shared = &self.shared;
+        validate(&request, &shared.limits)?;
+        let matching = shared.constraints.compile(&request.constraint)?;
+        if shared.draining.load(Ordering::Relaxed) {
+            return Err(EngineError::Stopped);
+        }
+        let permit = self.permit()?;
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let (events, receiver) = mpsc::channel(shared.event_capacity);
+        let submission = Submission {
+            id,
+            request,
+            matching,
+            events,
+            permit: Some(permit),
+        };
+        match shared
+            .commands
+            .try_send(Command::Submit(Box::new(submission)))
+        {
+            Ok(()) => Ok(Completion {
+                events: receiver,
+                id,
+            }),
+            Err(TrySendError::Full(_)) => Err(self.full()),
+            Err(TrySendError::Disconnected(_)) => Err(EngineError::Stopped),
+        }
+    }
+
+    /// What the model can hold.
+    pub fn limits(&self) -> ModelLimits {
+        self.shared.limits
+    }
+
+    /// The model's vocabulary.
+    pub fn vocabulary(&self) -> &Arc<dyn Vocabulary> {
+        &self.shared.vocabulary
+    }
+
+    /// The engine's counters.
+    pub fn stats(&self) -> StatsSnapshot {
+        self.shared.stats.snapshot()
+    }
+
+    /// Stops the engine: accepts nothing more, serves what was accepted until `deadline` has
+    /// passed, then fails the rest with [`EngineError::Stopped`]. Returns when it has stopped.
+    /// Must be called inside a tokio runtime with time enabled.
+    pub async fn drain(&self, deadline: Duration) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        // A full or closed channel needs no command: the flag stops submissions, and the
+        // engine's thread ends when the last handle is dropped.
+        let _ = self.shared.commands.try_send(Command::Drain);
+        let mut stopped = self.shared.stopped.clone();
+        let in_time = tokio::time::timeout(deadline, stopped.wait_for(|stopped| *stopped))
+            .await
+            .is_ok();
+        if !in_time {
+            let _ = self.shared.commands.try_send(Command::Abort);
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }
+    }
+
+    fn permit(&self) -> Result<Permit, EngineError> {
+        let outstanding = &self.shared.outstanding;
+        let most = self.shared.max_requests;
+        let take = |count: usize| (count < most).then_some(count + 1);
+        match outstanding.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(Permit(outstanding.clone())),
+            Err(_) => Err(self.full()),
+        }
+    }
+
+    fn full(&self) -> EngineError {
+        add(&self.shared.stats.rejected, 1);
+        EngineError::QueueFull {
+            waiting: self.shared.max_requests,
+        }
+    }
+}
+
+/// Tells everybody who waits that the engine's thread has ended, however it ended.
+struct StopOnDrop(watch::Sender<bool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// The engine's thread: takes commands between steps, steps while there is work.
+fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) {
+    let mut progress = Progress::Idle;
+    let mut accepting = true;
+    loop {
+        let command = match progress {
+            Progress::Idle if !accepting => return,
+            Progress::Idle => commands.recv().map_err(|_| TryRecvError::Disconnected),
+            Progress::Stepped => commands.try_recv(),
+            Progress::Blocked => commands
+                .recv_timeout(BLOCKED_POLL)
+                .map_err(|error| match error {
+                    RecvTimeoutError::Timeout => TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                }),
+        };
+        match command {
+            Ok(Command::Submit(submission)) => {
+                engine.enqueue(*submission);
+                // Take everything that has come in before the next, possibly long, step.
+                progress = Progress::Stepped;
+                continue;
+            }
+            Ok(Command::Drain) => accepting = false,
+            Ok(Command::Abort) => {
+                engine.fail_all(&EngineError::Stopped);
+                return;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => accepting = false,
+        }
+        progress = engine.step();
+    }
+}
+
+fn validate(request: &Request, limits: &ModelLimits) -> Result<(), EngineError> {
+    let invalid = |field, message: &str| {
+        Err(EngineError::InvalidRequest {
+            field,
+            message: message.to_owned(),
+        })
+    };
+    let sampling = &request.sampling;
+    if request.prompt.is_empty() {
+        return invalid("prompt", "it is empty; give at least one token");
+    }
+    let known = |token: &Token| *token < limits.vocabulary;
+    if !request.prompt.iter().all(known) {
+        return invalid(
+            "prompt",
+            "it holds a token id beyond the model's vocabulary",
+        );
+    }
+    if !sampling
+        .logit_bias
+        .iter()
+        .all(|(token, bias)| known(token) && bias.is_finite())
+    {
+        return invalid(
+            "logit_bias",
+            "token ids must be in the vocabulary, biases finite",
+        );
+    }
+    let finite = [
+        sampling.temperature,
+        sampling.top_p,
+        sampling.min_p,
+        sampling.repetition_penalty,
+        sampling.frequency_penalty,
+        sampling.presence_penalty,
+    ];
+    if !finite.iter().all(|value| value.is_finite()) {
+        return invalid("sampling", "every setting must be a finite number");
+    }
+    if sampling.repetition_penalty <= 0.0 {
+        return invalid("repetition_penalty", "it must be above 0; 1 means none");
+    }
+    if request.stop.iter().any(String::is_empty) {
+        return invalid("stop", "a stop text is empty; remove it");
+    }
+    if request.max_tokens == 0 {
+        return invalid("max_tokens", "it must be at least 1");
+    }
+    if request.prompt.len() >= limits.context_tokens as usize {
+        return Err(EngineError::ContextOverflow {
+            prompt_tokens: request.prompt.len(),
+            context_tokens: limits.context_tokens as usize,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! The device behind the engine: one context that computes batches and holds KV cells.
+
+use crate::Token;
+
+/// A sequence of KV cells in the model, `0..ModelLimits::sequences`.
+pub type SequenceId = u32;
+
+/// What a model can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// KV cells (one per token), shared by all sequences.
+    pub cells: u32,
+    /// Sequences that can exist at once.
+    pub sequences: u32,
+    /// Tokens that one batch can hold.
+    pub batch_tokens: u32,
+    /// Tokens of one sequence.
+    pub context_tokens: u32,
+    /// Entries of a row of logits.
+    pub vocabulary: u32,
+}
+
+/// One token to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The token.
+    pub token: Token,
+    /// Its position in the sequence, which must be the number of cells the sequence holds.
+    pub position: u32,
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// Whether its logits are wanted.
+    pub logits: bool,
+}
+
+/// The tokens of one forward pass. Tokens of one sequence stand together in order of position.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The tokens.
+    pub entries: Vec<Entry>,
+}
+
+/// A causal language model with a KV cache of shared cells.
+///
+/// Cells belong to one or more sequences. Prefixes are shared, never copied: after
+/// `share(a, b, n)` the first `n` tokens of both are the same cells.
+pub trait Model {
+    /// What it can hold.
+    fn limits(&self) -> ModelLimits;
+
+    /// Computes a batch: a cell for every entry, and logits for those that want them.
+    ///
+    /// # Errors
+    /// When the device fails. The engine then treats all cells of the batch's sequences as lost.
+    fn forward(&mut self, batch: &Batch) -> Result<(), ModelError>;
+
+    /// The logits that entry `index` of the last batch asked for (`limits().vocabulary` values).
+    fn logits(&self, index: usize) -> &[f32];
+
+    /// Makes the first `tokens` cells of `from` also cells of `to`, which must be empty.
+    fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32);
+
+    /// Shortens `sequence` to its first `tokens` cells; with 0 it is empty and its id unused.
+    fn truncate(&mut self, sequence: SequenceId, tokens: u32);
+
+    /// Seconds since some fixed point, on the clock that the model's work takes place in.
+    fn now(&self) -> f64;
+}
+
+/// A failure of the device.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct ModelError(pub String);

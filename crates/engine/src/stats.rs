@@ -1,0 +1,100 @@
+//! What the engine has done, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Running counters, written by the engine's thread and read by anybody at any time.
+        #[derive(Debug, Default)]
+        pub struct EngineStats { $($(#[$doc])* pub $name: AtomicU64,)* }
+
+        /// The counters at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct StatsSnapshot { $($(#[$doc])* pub $name: u64,)* }
+
+        impl EngineStats {
+            /// Reads all counters (each atomically, not all at the same instant).
+            pub fn snapshot(&self) -> StatsSnapshot {
+                StatsSnapshot { $($name: self.$name.load(Relaxed),)* }
+            }
+        }
+
+        impl StatsSnapshot {
+            /// Name and value of every counter, in order of declaration.
+            pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
+    /// Requests submitted.
+    submitted,
+    /// Requests completed.
+    finished,
+    /// Requests that ended because the client went away.
+    cancelled,
+    /// Requests that failed.
+    failed,
+    /// Requests refused because the queue was full.
+    rejected,
+    /// Requests ended because the client stopped reading.
+    stalled,
+    /// Requests waiting now.
+    waiting,
+    /// Requests running now.
+    running,
+    /// Steps taken.
+    steps,
+    /// Nanoseconds of whole steps.
+    step_nanoseconds,
+    /// Of these, in the model's forward pass.
+    forward_nanoseconds,
+    /// Of these, choosing tokens (sampling, constraints, log-probabilities).
+    sampling_nanoseconds,
+    /// Prompt tokens of admitted requests.
+    prompt_tokens,
+    /// Of these, found resident.
+    cached_tokens,
+    /// Tokens computed in prefill.
+    prefill_tokens,
+    /// Tokens generated.
+    generated_tokens,
+    /// Draft tokens verified.
+    drafted_tokens,
+    /// Of these, accepted.
+    accepted_tokens,
+    /// Idle sequences evicted.
+    evictions,
+    /// Cells freed by eviction.
+    evicted_cells,
+    /// Running requests preempted.
+    preemptions,
+    /// KV cells in total.
+    cells_total,
+    /// KV cells in use now.
+    cells_used,
+    /// KV cells in use now by idle sequences only.
+    cells_idle,
+    /// Idle sequences resident now.
+    resident_sequences,
+}
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &AtomicU64, value: u64) {
+    counter.fetch_add(value, Relaxed);
+}
+
+/// Sets a gauge.
+pub(crate) fn set(gauge: &AtomicU64, value: u64) {
+    gauge.store(value, Relaxed);
+}
+
+impl StatsSnapshot {
+    /// Share of step time that was neither the model nor sampling: the engine's own bookkeeping.
+    pub fn bookkeeping_share(&self) -> f64 {
+        let own = self.step_nanoseconds - self.forward_nanoseconds - self.sampling_nanoseconds;
+        own as f64 / (self.step_nanoseconds as f64).max(1.0)
+    }
+}

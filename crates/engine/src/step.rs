@@ -1,0 +1,342 @@
+//! One step: draft, batch, forward, verify, commit.
+
+use crate::event::{Event, FinishReason, TokenEvent};
+use crate::sampling;
+use crate::sequence::{Reader, Sequence};
+use crate::stats::{add, set};
+use crate::{Engine, EngineError, Entry, Model, Token};
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Tokens were computed.
+    Stepped,
+    /// There is work, but every client that it is for must read first.
+    Blocked,
+    /// There is nothing to do.
+    Idle,
+}
+
+/// The part of a batch that belongs to one running sequence.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    request: u64,
+    /// Index of its first entry in the batch.
+    start: usize,
+    /// Number of entries.
+    count: usize,
+    /// Number of draft tokens among them, at the end.
+    drafted: usize,
+    /// Whether the last of its tokens is computed, so that a new one follows.
+    decodes: bool,
+}
+
+/// Whether a sequence goes on after a token.
+enum Verdict {
+    Continues,
+    Ends(FinishReason),
+    Fails(EngineError),
+}
+
+impl<M: Model> Engine<M> {
+    /// Takes one step.
+    pub fn step(&mut self) -> Progress {
+        if self.is_idle() {
+            return Progress::Idle;
+        }
+        let begin = self.model.now();
+        self.attend_clients();
+        self.admit();
+        let shares = self.form_batch();
+        let formed = self.model.now();
+        if shares.is_empty() {
+            self.publish();
+            return if self.is_idle() {
+                Progress::Idle
+            } else {
+                Progress::Blocked
+            };
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let outcome = self.model.forward(&batch);
+        self.batch = batch;
+        let computed = self.model.now();
+        let mut sampling_seconds = 0.0;
+        match outcome {
+            Ok(()) => {
+                for share in &shares {
+                    sampling_seconds += self.commit(share);
+                }
+            }
+            Err(error) => self.lose(&shares, &EngineError::Model(error.to_string())),
+        }
+        self.batch.entries.clear();
+        let end = self.model.now();
+        let nanoseconds = |seconds: f64| (seconds * 1e9) as u64;
+        add(&self.stats.steps, 1);
+        add(&self.stats.step_nanoseconds, nanoseconds(end - begin));
+        add(
+            &self.stats.forward_nanoseconds,
+            nanoseconds(computed - formed),
+        );
+        add(
+            &self.stats.sampling_nanoseconds,
+            nanoseconds(sampling_seconds),
+        );
+        self.publish();
+        Progress::Stepped
+    }
+
+    /// Fills the batch: decodes with their drafts first, then prefill in order of admission.
+    fn form_batch(&mut self) -> Vec<Share> {
+        let now = self.model.now();
+        let mut shares = Vec::new();
+        let mut room = self.limits.batch_tokens as usize;
+        let (decoding, prefilling): (Vec<_>, Vec<_>) = self
+            .running
+            .iter()
+            .partition(|sequence| self.uncomputed(sequence) == 1);
+        let ids = |group: Vec<&Sequence>| group.iter().map(|s| s.id).collect::<Vec<u64>>();
+        let groups = [(ids(decoding), true), (ids(prefilling), false)];
+        for (group, decodes) in groups {
+            if !decodes && !shares.is_empty() {
+                room = room.min(self.options.prefill_chunk);
+            }
+            for id in group {
+                // A preempted request is not running any more.
+                let Some(index) = self.running.iter().position(|other| other.id == id) else {
+                    continue;
+                };
+                if room == 0 || self.running[index].outbox.flush(now) != Reader::Ready {
+                    continue;
+                }
+                let left = self.uncomputed(&self.running[index]);
+                let draft = if decodes {
+                    self.draft(index, room - 1)
+                } else {
+                    Vec::new()
+                };
+                let count = left.min(room) + draft.len();
+                if self.reserve(count, id) {
+                    shares.push(self.add_entries(id, count, draft));
+                    room -= count;
+                }
+            }
+        }
+        shares
+    }
+
+    /// Tokens of a running sequence that have no cell yet; at least one.
+    fn uncomputed(&self, sequence: &Sequence) -> usize {
+        let computed = sequence
+            .slot
+            .map_or(0, |slot| self.residency.len(slot) as usize);
+        sequence.tokens.len() - computed
+    }
+
+    /// Asks the drafter for at most `room` tokens that may follow in running sequence `index`.
+    fn draft(&mut self, index: usize, room: usize) -> Vec<Token> {
+        let sequence = &self.running[index];
+        let context_left = self.limits.context_tokens as usize - sequence.tokens.len();
+        // The step itself adds one token after the accepted ones.
+        let tokens_left = sequence.max_tokens.saturating_sub(sequence.generated() + 1);
+        let free = self.residency.free_cells() as usize;
+        let limit = [
+            self.options.max_draft,
+            room,
+            context_left,
+            tokens_left,
+            free,
+        ]
+        .into_iter()
+        .min()
+        .unwrap_or(0);
+        let mut draft = Vec::new();
+        if limit > 0 {
+            self.drafter.propose(sequence.id, limit, &mut draft);
+            draft.truncate(limit);
+        }
+        draft
+    }
+
+    /// Puts `count` entries of request `id`, its draft included, into the batch.
+    fn add_entries(&mut self, id: u64, count: usize, draft: Vec<Token>) -> Share {
+        // `reserve` may have moved the sequence within the list by preempting another.
+        let index = self.running.iter().position(|sequence| sequence.id == id);
+        let sequence = &mut self.running[index.expect("the needy request is never preempted")];
+        let slot = sequence.slot.expect("a running request has a sequence");
+        let computed = self.residency.len(slot) as usize;
+        let known = count - draft.len();
+        let decodes = computed + known == sequence.tokens.len();
+        let start = self.batch.entries.len();
+        let tokens: Vec<Token> = sequence.tokens[computed..computed + known]
+            .iter()
+            .chain(&draft)
+            .copied()
+            .collect();
+        self.residency.append(slot, &tokens);
+        for (offset, &token) in tokens.iter().enumerate() {
+            self.batch.entries.push(Entry {
+                token,
+                position: (computed + offset) as u32,
+                sequence: slot,
+                logits: decodes && offset + 1 >= known,
+            });
+        }
+        let drafted = draft.len();
+        sequence.draft = draft;
+        let prefilled = if known > 1 { known } else { 0 };
+        add(&self.stats.prefill_tokens, prefilled as u64);
+        Share {
+            request: id,
+            start,
+            count,
+            drafted,
+            decodes,
+        }
+    }
+
+    /// Takes what the model said for one sequence: chooses tokens as long as they agree with the
+    /// draft, and removes the cells of the rest. Returns the seconds spent choosing.
+    fn commit(&mut self, share: &Share) -> f64 {
+        if !share.decodes {
+            return 0.0;
+        }
+        let index = self
+            .running
+            .iter()
+            .position(|sequence| sequence.id == share.request);
+        let mut sequence = self
+            .running
+            .remove(index.expect("a batched request is running"));
+        let index = index.unwrap_or(0);
+        let begin = self.model.now();
+        let draft = std::mem::take(&mut sequence.draft);
+        let first_row = share.start + share.count - 1 - share.drafted;
+        let length = sequence.tokens.len();
+        sequence.counts.decode_steps += 1;
+        let mut verdict = Verdict::Continues;
+        let mut accepted = 0;
+        for row in 0..=share.drafted {
+            let (token, outcome) = self.next_token(&mut sequence, first_row + row);
+            verdict = outcome;
+            let agrees = draft.get(row) == token.as_ref();
+            if !matches!(verdict, Verdict::Continues) || !agrees {
+                break;
+            }
+            accepted += 1;
+        }
+        let seconds = self.model.now() - begin;
+        self.drafter.extend(sequence.id, &sequence.tokens[length..]);
+        if share.drafted > 0 {
+            self.drafter.observe(sequence.id, share.drafted, accepted);
+            sequence.counts.drafted += share.drafted as u32;
+            sequence.counts.accepted += accepted as u32;
+            add(&self.stats.drafted_tokens, share.drafted as u64);
+            add(&self.stats.accepted_tokens, accepted as u64);
+        }
+        let slot = sequence.slot.expect("a running request has a sequence");
+        self.truncate(slot, (length + accepted) as u32);
+        match verdict {
+            Verdict::Continues => self.running.insert(index, sequence),
+            Verdict::Ends(reason) => self.finish(sequence, reason),
+            Verdict::Fails(error) => self.fail(sequence, error),
+        }
+        seconds
+    }
+
+    /// Chooses and emits one token from batch row `row`.
+    fn next_token(&mut self, sequence: &mut Sequence, row: usize) -> (Option<Token>, Verdict) {
+        let logits = self.model.logits(row);
+        let allowed = match &mut sequence.matching {
+            None => None,
+            Some(matching) => match matching.allowed() {
+                Ok(mask) => Some(mask),
+                Err(error) => return (None, Verdict::Fails(error)),
+            },
+        };
+        let token = sequence
+            .sampler
+            .choose(logits, allowed.as_ref(), &mut self.scratch);
+        let count = sequence.sampler.logprobs();
+        let logprob = count.map(|count| sampling::logprobs(logits, token, count as usize));
+        sequence.sampler.accept(token);
+        sequence.tokens.push(token);
+        add(&self.stats.generated_tokens, 1);
+        let now = self.model.now();
+        sequence.times.first_token.get_or_insert(now);
+        let verdict = self.judge(sequence, token);
+        let ends = matches!(verdict, Verdict::Ends(FinishReason::EndOfTurn));
+        let bytes = if ends {
+            &[]
+        } else {
+            self.vocabulary.bytes(token)
+        };
+        let assembled = sequence.text.push(bytes);
+        let event = TokenEvent {
+            token,
+            text: assembled.text,
+            logprob,
+        };
+        sequence.outbox.send(Event::Token(event), now);
+        match (assembled.stop, verdict) {
+            (Some(stop), _) => (Some(token), Verdict::Ends(FinishReason::StopText(stop))),
+            (None, verdict) => (Some(token), verdict),
+        }
+    }
+
+    /// Whether the sequence ends with `token`, its newest.
+    fn judge(&self, sequence: &mut Sequence, token: Token) -> Verdict {
+        let end = self.vocabulary.is_end_of_generation(token) && !sequence.ignore_eos;
+        if end || sequence.stop_tokens.contains(&token) {
+            return Verdict::Ends(FinishReason::EndOfTurn);
+        }
+        if let Some(matching) = &mut sequence.matching {
+            match matching.consume(token) {
+                Ok(false) => {}
+                Ok(true) => return Verdict::Ends(FinishReason::ConstraintComplete),
+                Err(error) => return Verdict::Fails(error),
+            }
+        }
+        let full = sequence.tokens.len() >= self.limits.context_tokens as usize;
+        if full || sequence.generated() >= sequence.max_tokens {
+            return Verdict::Ends(FinishReason::Length);
+        }
+        Verdict::Continues
+    }
+
+    /// After a failed forward pass: what the batch's sequences hold is unknown, so they end.
+    fn lose(&mut self, shares: &[Share], error: &EngineError) {
+        tracing::error!(%error, requests = shares.len(), "forward pass failed");
+        for share in shares {
+            let index = self
+                .running
+                .iter()
+                .position(|sequence| sequence.id == share.request);
+            let sequence = self
+                .running
+                .remove(index.expect("a batched request is running"));
+            if let Some(slot) = sequence.slot {
+                self.truncate(slot, 0);
+            }
+            self.fail(sequence, error.clone());
+        }
+    }
+
+    fn publish(&self) {
+        set(&self.stats.waiting, self.waiting.len() as u64);
+        set(&self.stats.running, self.running.len() as u64);
+        set(
+            &self.stats.cells_used,
+            u64::from(self.residency.used_cells()),
+        );
+        set(
+            &self.stats.cells_idle,
+            u64::from(self.residency.evictable_cells()),
+        );
+        set(
+            &self.stats.resident_sequences,
+            self.residency.idle_count() as u64,
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! Whatever happens around a request (batching, sharing, eviction, preemption, cancellation,
+//! drafts), it says what it would have said alone.
+
+use std::sync::Arc;
+
+use agentinfer_engine::{
+    Completion, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish, LatencyCurve, Model,
+    ModelLimits, Request, Sampling, SimModel, SimVocabulary, Token,
+};
+use proptest::prelude::*;
+
+fn limits(cells: u32, sequences: u32) -> ModelLimits {
+    ModelLimits {
+        cells,
+        sequences,
+        batch_tokens: 32,
+        ..SimModel::default().limits()
+    }
+}
+
+fn engine(limits: ModelLimits, options: EngineOptions) -> Engine<SimModel> {
+    let model = SimModel::new(limits, LatencyCurve::default());
+    Engine::new(model, Arc::new(SimVocabulary::default()), options)
+}
+
+fn spawn(engine: Engine<SimModel>) -> EngineHandle {
+    EngineHandle::spawn("test", engine).expect("a thread starts")
+}
+
+fn collect(mut completion: Completion) -> (Vec<Token>, Finish) {
+    let mut tokens = Vec::new();
+    loop {
+        match completion.blocking_next() {
+            Some(Event::Token(event)) => tokens.push(event.token),
+            Some(Event::Finished(finish)) => return (tokens, finish),
+            Some(Event::Started(_)) => {}
+            other => panic!("the request failed: {other:?}"),
+        }
+    }
+}
+
+fn alone(request: &Request) -> Vec<Token> {
+    let handle = spawn(engine(limits(4096, 4), EngineOptions::default()));
+    collect(handle.submit(request.clone()).expect("a valid request")).0
+}
+
+/// Proposes tokens that are sometimes right: it knows what the sequences will say, and lies about
+/// every third token.
+struct Oracle(Vec<Vec<Token>>, std::collections::HashMap<u64, Vec<Token>>);
+
+impl Drafter for Oracle {
+    fn extend(&mut self, id: u64, tokens: &[Token]) {
+        self.1.entry(id).or_default().extend_from_slice(tokens);
+    }
+
+    fn propose(&mut self, id: u64, limit: usize, draft: &mut Vec<Token>) {
+        let said = &self.1[&id];
+        if let Some(whole) = self.0.iter().find(|whole| whole.starts_with(said)) {
+            let rest = &whole[said.len()..];
+            draft.extend(rest.iter().take(limit).enumerate().map(|(index, &token)| {
+                if (said.len() + index).is_multiple_of(3) {
+                    token ^ 1
+                } else {
+                    token
+                }
+            }));
+        }
+    }
+
+    fn observe(&mut self, _id: u64, drafted: usize, accepted: usize) {
+        assert!(accepted <= drafted);
+    }
+
+    fn finish(&mut self, id: u64) {
+        assert!(self.1.remove(&id).is_some(), "finished once, after extend");
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    requests: Vec<Request>,
+    cells: u32,
+    sequences: u32,
+    cancelled: Vec<bool>,
+    drafts: bool,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    // Prompts over few letters share prefixes often.
+    let prompt =
+        (prop::collection::vec(97u32..99, 1..60), any::<bool>()).prop_map(|(tail, trunk)| {
+            let head = if trunk { vec![120; 40] } else { Vec::new() };
+            [head, tail].concat()
+        });
+    let request = (prompt, 1u32..50, any::<bool>(), prop::option::of(0u64..3)).prop_map(
+        |(prompt, max_tokens, sampled, session)| Request {
+            sampling: Sampling {
+                temperature: if sampled { 0.9 } else { 0.0 },
+                seed: u64::from(max_tokens),
+                ..Sampling::default()
+            },
+            session,
+            ..Request::new(prompt).max_tokens(max_tokens)
+        },
+    );
+    (
+        prop::collection::vec(request, 1..9),
+        160u32..500,
+        1u32..9,
+        any::<bool>(),
+    )
+        .prop_flat_map(|(requests, cells, sequences, drafts)| {
+            let count = requests.len();
+            prop::collection::vec(prop::bool::weighted(0.2), count).prop_map(move |cancelled| {
+                Case {
+                    requests: requests.clone(),
+                    cells,
+                    sequences,
+                    cancelled,
+                    drafts,
+                }
+            })
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn together_equals_alone(case in case()) {
+        let expected: Vec<Vec<Token>> = case.requests.iter().map(alone).collect();
+        let whole = case.requests.iter().zip(&expected);
+        let known = whole.map(|(request, said)| [&request.prompt[..], said].concat()).collect();
+        let mut engine = engine(limits(case.cells, case.sequences), EngineOptions::default());
+        if case.drafts {
+            engine = engine.with_drafter(Box::new(Oracle(known, Default::default())));
+        }
+        let handle = spawn(engine);
+        let completions: Vec<Completion> = case
+            .requests
+            .iter()
+            .map(|request| handle.submit(request.clone()).expect("a valid request"))
+            .collect();
+        for ((completion, cancelled), expected) in
+            completions.into_iter().zip(&case.cancelled).zip(&expected)
+        {
+            if *cancelled {
+                drop(completion);
+            } else {
+                let (tokens, finish) = collect(completion);
+                prop_assert_eq!(&tokens, expected);
+                prop_assert_eq!(finish.completion_tokens as usize, tokens.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn drafts_save_steps_and_are_counted() {
+    let request = Request::new(vec![5, 6, 7]).max_tokens(40);
+    let said = alone(&request);
+    let known = vec![[&request.prompt[..], &said].concat()];
+    let engine = engine(limits(512, 2), EngineOptions::default());
+    let handle = spawn(engine.with_drafter(Box::new(Oracle(known, Default::default()))));
+    let (tokens, finish) = collect(handle.submit(request).expect("a valid request"));
+    assert_eq!(tokens, said);
+    assert!(finish.accepted_tokens > 0 && finish.accepted_tokens < finish.drafted_tokens);
+    assert_eq!(
+        finish.decode_steps + finish.accepted_tokens,
+        finish.completion_tokens
+    );
+}
+
+#[test]
+fn copies_of_a_prompt_share_its_cells() {
+    let handle = spawn(engine(limits(512, 8), EngineOptions::default()));
+    let prompt: Vec<Token> = (0..200).map(|index| 97 + index % 20).collect();
+    let submit = |seed| {
+        let sampling = Sampling {
+            temperature: 1.0,
+            seed,
+            ..Sampling::default()
+        };
+        let request = Request {
+            sampling,
+            ..Request::new(prompt.clone()).max_tokens(8)
+        };
+        handle.submit(request).expect("a valid request")
+    };
+    let completions: Vec<Completion> = (0..4).map(submit).collect();
+    let cached: Vec<u32> = completions
+        .into_iter()
+        .map(|completion| collect(completion).1.cached_tokens)
+        .collect();
+    assert_eq!(cached, [0, 199, 199, 199]);
+    // Four copies of 200 cells would not even fit.
+    assert_eq!(handle.stats().preemptions, 0);
+}
+
+#[test]
+fn a_returning_session_finds_its_cells_and_pressure_evicts_the_oldest() {
+    let handle = spawn(engine(limits(300, 4), EngineOptions::default()));
+    let run = |prompt: &[Token]| {
+        let request = Request::new(prompt.to_vec()).max_tokens(4);
+        collect(handle.submit(request).expect("a valid request"))
+    };
+    let first: Vec<Token> = vec![100; 120];
+    let second: Vec<Token> = vec![101; 120];
+    let (said, finish) = run(&first);
+    assert_eq!(finish.cached_tokens, 0);
+    let next_turn = [&first[..], &said[..said.len() - 1], &[110, 111]].concat();
+    let resident = (first.len() + said.len() - 1) as u32;
+    assert_eq!(run(&next_turn).1.cached_tokens, resident);
+    run(&second);
+    run(&vec![102; 120]);
+    assert!(handle.stats().evictions > 0);
+    assert_eq!(run(&next_turn).1.cached_tokens, 0, "the oldest was evicted");
+}
