@@ -251,8 +251,10 @@ impl<M: Model> Engine<M> {
         let wait = self.running.iter().any(|other| {
             let Some(slot) = other.slot else { return false };
             let shared = common_prefix(&other.tokens, useful);
+            // A copy of the whole prompt is always worth it: nothing is left to compute.
+            let worth_it = shared == useful.len() || shared >= resident + WORTH_WAITING_FOR;
             // Once `other` has computed the shared part it is resident, and waiting ends.
-            (self.residency.len(slot) as usize) < shared && shared >= resident + WORTH_WAITING_FOR
+            (self.residency.len(slot) as usize) < shared && worth_it
         });
         Placement { source, wait }
     }

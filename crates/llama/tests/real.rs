@@ -44,43 +44,52 @@ fn request(handle: &EngineHandle, text: &str) -> Request {
     Request {
         sampling,
         ignore_eos: true,
-        ..Request::new(prompt).max_tokens(24)
+        ..Request::new(prompt).max_tokens(16)
     }
 }
 
-/// llama.cpp's kernels round differently for different batch sizes, so two runs may part, but
-/// only where the model was undecided: where the best two tokens were closer than this, in nats.
-/// (Activations are rounded to 8 bits in the quantised kernels; that moves logits by a few
-/// hundredths.)
-const UNDECIDED: f32 = 0.2;
-
-fn assert_same(together: &[(Token, f32)], alone: &[(Token, f32)], context: &str) {
+/// Two runs of a request are the same text, and where they part, the model was undecided within
+/// the kernels' rounding: the lead of the best token moved to the other by no more than
+/// `rounding` (nats). Up to there every lead agrees within the same bound, so the cells that were
+/// read were the right ones.
+fn assert_same(together: &[(Token, f32)], alone: &[(Token, f32)], rounding: f32, context: &str) {
+    assert_eq!(together.len(), alone.len(), "{context}");
     for (index, (one, other)) in together.iter().zip(alone).enumerate() {
-        if one.0 != other.0 {
-            assert!(
-                one.1 < UNDECIDED && other.1 < UNDECIDED,
-                "{context}: token {index} differs although the model was decided: {one:?} {other:?}"
-            );
+        let same = one.0 == other.0;
+        let moved = if same {
+            (one.1 - other.1).abs()
+        } else {
+            one.1 + other.1
+        };
+        assert!(
+            moved <= rounding,
+            "{context}: token {index} moved {moved}: {one:?} {other:?}"
+        );
+        if !same {
             return;
         }
     }
-    assert_eq!(together.len(), alone.len(), "{context}");
 }
 
-#[test]
-fn eight_requests_together_say_what_each_says_alone() {
+const QUESTIONS: [&str; 8] = [
+    "Name the capital of France.",
+    "Count from one to ten.",
+    "Write a sentence about rain.",
+    "What is two plus two?",
+    "List three colours.",
+    "Translate 'good morning' into French.",
+    "Who wrote Hamlet?",
+    "Explain gravity briefly.",
+];
+
+/// Runs eight requests alone and together, with `cells` in the common pool.
+fn together_equals_alone(flash_attention: bool, cells: u32, rounding: f32) {
+    let options = LlamaOptions {
+        flash_attention,
+        ..LlamaOptions::default()
+    };
     let trunk = "<|im_start|>system\nYou are a terse assistant.<|im_end|>\n<|im_start|>user\n";
-    let questions = [
-        "Name the capital of France.",
-        "Count from one to ten.",
-        "Write a sentence about rain.",
-        "What is two plus two?",
-        "List three colours.",
-        "Translate 'good morning' into French.",
-        "Who wrote Hamlet?",
-        "Explain gravity briefly.",
-    ];
-    let prompts: Vec<String> = questions
+    let prompts: Vec<String> = QUESTIONS
         .iter()
         .map(|question| format!("{trunk}{question}<|im_end|>\n<|im_start|>assistant\n"))
         .collect();
@@ -88,9 +97,9 @@ fn eight_requests_together_say_what_each_says_alone() {
         .iter()
         .map(|prompt| {
             let handle = spawn(LlamaOptions {
-                cells: 512,
+                cells: 256,
                 sequences: 1,
-                ..Default::default()
+                ..options.clone()
             });
             collect(
                 handle
@@ -99,34 +108,55 @@ fn eight_requests_together_say_what_each_says_alone() {
             )
         })
         .collect();
-    // Room for all, and so little room that requests are evicted and preempted.
-    for cells in [2048, 192] {
-        let handle = spawn(LlamaOptions {
-            cells,
-            sequences: 12,
-            ..Default::default()
-        });
-        let submit = |prompt: &String| {
-            handle
-                .submit(request(&handle, prompt))
-                .expect("a valid request")
-        };
-        for round in 0..2 {
-            let completions: Vec<Completion> = prompts.iter().map(submit).collect();
-            // Others come and are cancelled in between.
-            let cancelled: Vec<Completion> = prompts.iter().take(3).map(submit).collect();
-            drop(cancelled);
-            for (index, completion) in completions.into_iter().enumerate() {
-                let context = format!("{cells} cells, round {round}, request {index}");
-                assert_same(&collect(completion), &alone[index], &context);
-            }
-        }
-        let stats = handle.stats();
-        assert!(stats.cached_tokens > 0, "the common trunk is shared");
-        if cells == 192 {
-            assert!(stats.evictions > 0, "the small pool evicts: {stats:?}");
+    let handle = spawn(LlamaOptions {
+        cells,
+        sequences: 12,
+        ..options
+    });
+    let submit = |prompt: &String| {
+        handle
+            .submit(request(&handle, prompt))
+            .expect("a valid request")
+    };
+    for round in 0..2 {
+        let completions: Vec<Completion> = prompts.iter().map(submit).collect();
+        // Others come and are cancelled in between.
+        let cancelled: Vec<Completion> = prompts.iter().take(3).map(submit).collect();
+        drop(cancelled);
+        for (index, completion) in completions.into_iter().enumerate() {
+            let context = format!("{cells} cells, round {round}, request {index}");
+            assert_same(&collect(completion), &alone[index], rounding, &context);
         }
     }
+    let stats = handle.stats();
+    assert!(stats.cached_tokens > 0, "the common trunk is shared");
+    assert_eq!(
+        stats.evictions > 0,
+        cells < 512,
+        "only the small pool evicts: {stats:?}"
+    );
+}
+
+/// Rounding of plain attention: sums over the same cells in another order, in 32 bits.
+const PLAIN: f32 = 0.02;
+
+/// Rounding of llama.cpp's fused attention on CPUs, which sums in 16 bits and in the order in
+/// which the cells happen to lie. Measured on this model: up to 0.7.
+const FUSED: f32 = 1.5;
+
+#[test]
+fn with_plain_attention_eight_requests_together_say_what_each_says_alone() {
+    together_equals_alone(false, 2048, PLAIN);
+}
+
+#[test]
+fn with_little_room_requests_are_evicted_and_preempted_and_still_say_the_same() {
+    together_equals_alone(false, 192, PLAIN);
+}
+
+#[test]
+fn with_fused_attention_they_part_only_where_rounding_decides() {
+    together_equals_alone(true, 192, FUSED);
 }
 
 #[test]
