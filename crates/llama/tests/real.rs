@@ -48,11 +48,17 @@ fn request(handle: &EngineHandle, text: &str) -> Request {
     }
 }
 
-/// Two runs of a request are the same text, and where they part, the model was undecided within
-/// the kernels' rounding: the lead of the best token moved to the other by no more than
-/// `rounding` (nats). Up to there every lead agrees within the same bound, so the cells that were
-/// read were the right ones.
-fn assert_same(together: &[(Token, f32)], alone: &[(Token, f32)], rounding: f32, context: &str) {
+/// How far the lead of the best token over the runner-up may differ between two runs of the same
+/// text, in nats. The kernels sum over cells in the order in which they lie, and round
+/// activations to 8 bits between layers, so the last bit of a sum can become a step of a whole
+/// quantum. Measured on this model: up to 0.7. (That the engine reads the right cells exactly is
+/// shown without rounding on `SimModel`, in the engine's own tests; a wrong cell here moves the
+/// lead by many nats.)
+const ROUNDING: f32 = 1.5;
+
+/// The two runs are the same text, and where they part, the model was undecided within the
+/// kernels' rounding. Up to there every lead agrees within the same bound.
+fn assert_same(together: &[(Token, f32)], alone: &[(Token, f32)], context: &str) {
     assert_eq!(together.len(), alone.len(), "{context}");
     for (index, (one, other)) in together.iter().zip(alone).enumerate() {
         let same = one.0 == other.0;
@@ -62,7 +68,7 @@ fn assert_same(together: &[(Token, f32)], alone: &[(Token, f32)], rounding: f32,
             one.1 + other.1
         };
         assert!(
-            moved <= rounding,
+            moved <= ROUNDING,
             "{context}: token {index} moved {moved}: {one:?} {other:?}"
         );
         if !same {
@@ -82,81 +88,55 @@ const QUESTIONS: [&str; 8] = [
     "Explain gravity briefly.",
 ];
 
-/// Runs eight requests alone and together, with `cells` in the common pool.
-fn together_equals_alone(flash_attention: bool, cells: u32, rounding: f32) {
-    let options = LlamaOptions {
-        flash_attention,
-        ..LlamaOptions::default()
-    };
-    let trunk = "<|im_start|>system\nYou are a terse assistant.<|im_end|>\n<|im_start|>user\n";
+#[test]
+fn eight_requests_together_say_what_each_says_alone() {
+    // Long enough that it is worth waiting for the first request to compute it.
+    let trunk = "<|im_start|>system\nYou are a terse assistant. Answer every question in one short \
+                 sentence, without a greeting, without a list, and without repeating the question. \
+                 If you do not know the answer, say so.<|im_end|>\n<|im_start|>user\n";
     let prompts: Vec<String> = QUESTIONS
         .iter()
         .map(|question| format!("{trunk}{question}<|im_end|>\n<|im_start|>assistant\n"))
         .collect();
+    let submit = |handle: &EngineHandle, prompt: &String| {
+        handle
+            .submit(request(handle, prompt))
+            .expect("a valid request")
+    };
     let alone: Vec<Vec<(Token, f32)>> = prompts
         .iter()
         .map(|prompt| {
             let handle = spawn(LlamaOptions {
                 cells: 256,
                 sequences: 1,
-                ..options.clone()
+                ..Default::default()
             });
-            collect(
-                handle
-                    .submit(request(&handle, prompt))
-                    .expect("a valid request"),
-            )
+            collect(submit(&handle, prompt))
         })
         .collect();
-    let handle = spawn(LlamaOptions {
-        cells,
-        sequences: 12,
-        ..options
-    });
-    let submit = |prompt: &String| {
-        handle
-            .submit(request(&handle, prompt))
-            .expect("a valid request")
-    };
-    for round in 0..2 {
-        let completions: Vec<Completion> = prompts.iter().map(submit).collect();
+    // Room for all, and so little room that requests are evicted and preempted.
+    for cells in [2048, 256] {
+        let handle = spawn(LlamaOptions {
+            cells,
+            sequences: 12,
+            ..Default::default()
+        });
+        let together: Vec<Completion> = prompts.iter().map(|p| submit(&handle, p)).collect();
         // Others come and are cancelled in between.
-        let cancelled: Vec<Completion> = prompts.iter().take(3).map(submit).collect();
-        drop(cancelled);
-        for (index, completion) in completions.into_iter().enumerate() {
-            let context = format!("{cells} cells, round {round}, request {index}");
-            assert_same(&collect(completion), &alone[index], rounding, &context);
+        let others: Vec<Completion> = prompts.iter().take(3).map(|p| submit(&handle, p)).collect();
+        drop(others);
+        for (index, completion) in together.into_iter().enumerate() {
+            let context = format!("{cells} cells, request {index}");
+            assert_same(&collect(completion), &alone[index], &context);
         }
+        let stats = handle.stats();
+        assert!(stats.cached_tokens > 0, "the common trunk is shared");
+        assert_eq!(
+            stats.evictions > 0,
+            cells < 512,
+            "only the small pool evicts: {stats:?}"
+        );
     }
-    let stats = handle.stats();
-    assert!(stats.cached_tokens > 0, "the common trunk is shared");
-    assert_eq!(
-        stats.evictions > 0,
-        cells < 512,
-        "only the small pool evicts: {stats:?}"
-    );
-}
-
-/// Rounding of plain attention: sums over the same cells in another order, in 32 bits.
-const PLAIN: f32 = 0.02;
-
-/// Rounding of llama.cpp's fused attention on CPUs, which sums in 16 bits and in the order in
-/// which the cells happen to lie. Measured on this model: up to 0.7.
-const FUSED: f32 = 1.5;
-
-#[test]
-fn with_plain_attention_eight_requests_together_say_what_each_says_alone() {
-    together_equals_alone(false, 2048, PLAIN);
-}
-
-#[test]
-fn with_little_room_requests_are_evicted_and_preempted_and_still_say_the_same() {
-    together_equals_alone(false, 192, PLAIN);
-}
-
-#[test]
-fn with_fused_attention_they_part_only_where_rounding_decides() {
-    together_equals_alone(true, 192, FUSED);
 }
 
 #[test]
