@@ -244,7 +244,10 @@ fn chunks_are_read_and_written_back() {
         }
         chunk
     };
-    let choice = |delta: Value, reason: Value| json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": reason }]);
+    let choice = |delta: Value, reason: Value| {
+        json!([{ "index": 0, "delta": delta, "logprob\
+        s": null, "finish_reason": reason }])
+    };
     for body in [
         chunk(
             choice(json!({ "role": "assistant", "content": "" }), Value::Null),
