@@ -1,0 +1,201 @@
+//! The answers of a chat completion, as chunks or whole.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use agentinfer_engine::{Event, Finish};
+use agentinfer_protocol::{
+    ChatCompletion, ChatCompletionChunk, Choice as WholeChoice, ChoiceDelta, FinishReason,
+    Logprobs, Message, Tool, Usage,
+};
+
+use crate::RuntimeError;
+use crate::choice::Choice;
+use crate::merge::{Merged, usage};
+use crate::session::{Answer, Prompt, Sessions};
+use crate::tier::ServedTier;
+
+/// What every chunk of an answer repeats.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) id: String,
+    /// Unix time in seconds.
+    pub(crate) created: u64,
+}
+
+/// The conversation that is answered, kept to recognise its continuation.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) prompt: Prompt,
+}
+
+/// The answers of a chat completion. Dropping it cancels those that still run.
+///
+/// ```no_run
+/// # use agentinfer_runtime::{Runtime, RuntimeError};
+/// # async fn example(runtime: Runtime) -> Result<(), RuntimeError> {
+/// # let request = Default::default();
+/// let mut stream = runtime.chat(request)?;
+/// while let Some(chunk) = stream.next().await {
+///     for choice in chunk?.choices {
+///         eprint!("{}", choice.delta.content.unwrap_or_default());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ChatStream {
+    pub(crate) tier: Arc<ServedTier>,
+    pub(crate) sessions: Sessions,
+    pub(crate) conversation: Conversation,
+    pub(crate) head: Head,
+    pub(crate) events: Merged,
+    pub(crate) choices: Vec<Choice>,
+    /// Chunks that are ready to be read.
+    pub(crate) ready: VecDeque<ChatCompletionChunk>,
+    /// Whether a usage chunk is still to come.
+    pub(crate) usage_due: bool,
+}
+
+impl ChatStream {
+    /// The next chunk; `None` after the last. After an error nothing follows.
+    pub async fn next(&mut self) -> Option<Result<ChatCompletionChunk, RuntimeError>> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                return Some(Ok(chunk));
+            }
+            let Some((index, event)) = self.events.next().await else {
+                let due = std::mem::take(&mut self.usage_due);
+                return due.then(|| Ok(self.usage_chunk()));
+            };
+            let vocabulary = self.tier.handle.vocabulary().as_ref();
+            let choice = &mut self.choices[index];
+            let deltas = match event {
+                Event::Started(_) => Vec::new(),
+                Event::Token(token) => choice.token(token, vocabulary),
+                Event::Finished(finish) => {
+                    let deltas = choice.finish(finish, vocabulary);
+                    self.remember(index);
+                    deltas
+                }
+                Event::Failed(error) => {
+                    self.events.cancel();
+                    self.ready.clear();
+                    self.usage_due = false;
+                    return Some(Err(error.into()));
+                }
+            };
+            let chunks = deltas
+                .into_iter()
+                .map(|delta| self.chunk(vec![delta], None));
+            let chunks: Vec<_> = chunks.collect();
+            self.ready.extend(chunks);
+        }
+    }
+
+    /// Waits for the whole answer.
+    ///
+    /// # Errors
+    /// When the engine fails before the end.
+    pub async fn collect(mut self) -> Result<ChatCompletion, RuntimeError> {
+        let count = self.choices.len();
+        let mut reasons = vec![FinishReason::Stop; count];
+        let mut logprobs: Vec<Option<Logprobs>> = vec![None; count];
+        while let Some(chunk) = self.next().await {
+            for ChoiceDelta {
+                index,
+                logprobs: new,
+                finish_reason,
+                ..
+            } in chunk?.choices
+            {
+                let index = index as usize;
+                if let Some(new) = new {
+                    logprobs[index]
+                        .get_or_insert_default()
+                        .content
+                        .extend(new.content);
+                }
+                reasons[index] = finish_reason.unwrap_or(reasons[index]);
+            }
+        }
+        let choices = self.choices.iter().zip(logprobs).zip(&reasons).zip(0..);
+        let choices = choices.map(
+            |(((choice, logprobs), &finish_reason), index)| WholeChoice {
+                index,
+                message: choice.message(),
+                logprobs,
+                finish_reason,
+            },
+        );
+        Ok(ChatCompletion {
+            choices: choices.collect(),
+            usage: self.usage(),
+            id: self.head.id,
+            object: "chat.completion".to_owned(),
+            created: self.head.created,
+            model: self.tier.name.clone(),
+            system_fingerprint: Some(self.tier.fingerprint.clone()),
+        })
+    }
+
+    /// How each finished answer was served: queue, prefill and decode figures of the engine, in
+    /// order of the choices. For traces and benchmarks; the API's `usage` is made from it.
+    pub fn finishes(&self) -> Vec<&Finish> {
+        self.choices.iter().filter_map(Choice::ended).collect()
+    }
+
+    fn usage(&self) -> Usage {
+        usage(&self.finishes())
+    }
+
+    fn usage_chunk(&self) -> ChatCompletionChunk {
+        self.chunk(Vec::new(), Some(self.usage()))
+    }
+
+    fn chunk(&self, choices: Vec<ChoiceDelta>, usage: Option<Usage>) -> ChatCompletionChunk {
+        ChatCompletionChunk {
+            id: self.head.id.clone(),
+            object: "chat.completion.chunk".to_owned(),
+            created: self.head.created,
+            model: self.tier.name.clone(),
+            choices,
+            usage,
+            system_fingerprint: Some(self.tier.fingerprint.clone()),
+        }
+    }
+
+    /// Keeps the tokens of a finished answer under the text that the template will render for it
+    /// when the client sends it back.
+    fn remember(&self, index: usize) {
+        let Conversation {
+            messages,
+            tools,
+            prompt,
+        } = &self.conversation;
+        let choice = &self.choices[index];
+        let answered: Vec<Message> = messages.iter().cloned().chain([choice.message()]).collect();
+        // A template may refuse what the model said; then it cannot come back either.
+        let Ok(text) = self.tier.render(&answered, tools, false) else {
+            return;
+        };
+        let Some(rendered) = text.strip_prefix(&prompt.text) else {
+            return;
+        };
+        let vocabulary = self.tier.handle.vocabulary().as_ref();
+        let Some((generated, covered)) = choice.tokens_in(rendered, vocabulary) else {
+            return;
+        };
+        let text = &text[..prompt.text.len() + covered];
+        let answer = Answer {
+            text,
+            generated: &generated,
+        };
+        self.sessions
+            .lock()
+            .remember(self.tier.tier, prompt, &answer);
+    }
+}

@@ -1,0 +1,104 @@
+//! What can go wrong.
+
+use std::path::PathBuf;
+
+use agentinfer_chat::ChatError;
+use agentinfer_engine::EngineError;
+use agentinfer_llama::LlamaError;
+
+/// Errors of the runtime. Each message names what was wrong and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The options are contradictory.
+    #[error("{0}")]
+    Options(String),
+    /// A model file could not be opened.
+    #[error("model `{model}` could not be loaded: {source}")]
+    Load {
+        /// The name it was to be served under.
+        model: String,
+        /// Why.
+        source: LlamaError,
+    },
+    /// A model file's chat template could not be compiled.
+    #[error(
+        "the chat template of model `{model}` ({}) is not usable: {source}",
+        path.display()
+    )]
+    Template {
+        /// The name it was to be served under.
+        model: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ChatError,
+    },
+    /// The request names a model that is not served.
+    #[error("the model `{model}` is not served here; served: {}", served.join(", "))]
+    UnknownModel {
+        /// The name asked for.
+        model: String,
+        /// The names that would be right, tiers included.
+        served: Vec<String>,
+    },
+    /// A field of the request has a value that cannot be served.
+    #[error("Invalid '{param}': {message}")]
+    InvalidRequest {
+        /// The field at fault, as a path into the request.
+        param: String,
+        /// What is wrong and what would be right.
+        message: String,
+        /// A stable word for programs, the one the OpenAI API uses.
+        code: &'static str,
+    },
+    /// The conversation or its tools break the API's rules, or the model's template refuses them.
+    #[error(transparent)]
+    Conversation(ChatError),
+    /// The engine refused or failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl RuntimeError {
+    pub(crate) fn invalid(
+        param: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::InvalidRequest {
+            param: param.into(),
+            message: message.into(),
+            code,
+        }
+    }
+
+    /// The request field at fault, as a path into the request (`messages[1].content`).
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::UnknownModel { .. } => Some("model"),
+            Self::InvalidRequest { param, .. } => Some(param),
+            Self::Conversation(error) => error.param(),
+            Self::Engine(EngineError::ContextOverflow { .. }) => Some("messages"),
+            Self::Engine(EngineError::InvalidRequest { field, .. }) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// A stable word for programs, the one the OpenAI API uses where it has one.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::UnknownModel { .. } => Some("model_not_found"),
+            Self::InvalidRequest { code, .. } => Some(code),
+            Self::Conversation(_) => Some("invalid_value"),
+            Self::Engine(error) => match error {
+                EngineError::ContextOverflow { .. } => Some("context_length_exceeded"),
+                EngineError::InvalidRequest { .. } => Some("invalid_value"),
+                EngineError::QueueFull { .. } => Some("rate_limit_exceeded"),
+                EngineError::Stopped => Some("shutting_down"),
+                _ => Some("model_failed"),
+            },
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The only place that knows sessions: chat on top of engines.
+//!
+//! A [`Runtime`] serves one or two models (*tiers*), each on an engine of its own. It turns a
+//! request of the OpenAI API into requests of an engine, and the engine's tokens into an answer:
+//!
+//! ```text
+//! validate -> resolve the tier -> template -> session: known tokens + tail -> engine (n choices)
+//!          -> events of the choices, merged -> tool calls parsed -> chunks, or the whole answer
+//!          -> session: the answer's tokens are kept as they were generated
+//! ```
+//!
+//! | File | What it knows |
+//! |---|---|
+//! | `runtime.rs` | the way of a request, in order |
+//! | `validate.rs` | which fields are legal, and what they mean to the engine |
+//! | `session.rs` | which session a prompt continues, and which of its tokens are known |
+//! | `tier.rs` | how a model is loaded |
+//! | `merge.rs` | several completions as one stream of events |
+//! | `choice.rs` | one growing answer: text, tool calls, log-probabilities |
+//! | `chat_stream.rs`, `text_stream.rs` | the two kinds of answers, streamed or whole |
+//!
+//! The server, the agent and the benchmarks are users of this crate. Tiers that share a device
+//! run side by side for now; an arbiter would stand between the tiers' engines and the device,
+//! and nothing above [`Runtime::start`] would change.
+//!
+//! ```
+//! use agentinfer_protocol::{ChatCompletionRequest, Message};
+//! use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), agentinfer_runtime::RuntimeError> {
+//! let tier = TierOptions::new(Tier::Small, "sim", TierSource::Sim);
+//! let runtime = Runtime::start(RuntimeOptions::new(vec![tier]))?;
+//! let request = ChatCompletionRequest {
+//!     model: "small".to_owned(),
+//!     messages: vec![Message::user("Hello")],
+//!     max_completion_tokens: Some(8),
+//!     ..ChatCompletionRequest::default()
+//! };
+//! let answer = runtime.chat(request)?.collect().await?;
+//! assert_eq!(answer.model, "sim");
+//! assert!(answer.usage.completion_tokens <= 8);
+//! # Ok(())
+//! # }
+//! ```
+
+mod chat_stream;
+mod choice;
+mod error;
+mod merge;
+mod options;
+mod random;
+mod runtime;
+mod session;
+mod text_stream;
+mod tier;
+mod validate;
+
+pub use agentinfer_engine::{EngineError, EngineOptions, Finish, StatsSnapshot};
+pub use agentinfer_llama::{LlamaError, LlamaOptions};
+pub use chat_stream::ChatStream;
+pub use error::RuntimeError;
+pub use options::{RuntimeOptions, Tier, TierOptions, TierSource};
+pub use runtime::{Runtime, TierStats};
+pub use session::SessionCounts;
+pub use text_stream::CompletionStream;

@@ -1,0 +1,93 @@
+//! What a runtime is started with.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use agentinfer_engine::EngineOptions;
+use agentinfer_llama::LlamaOptions;
+
+/// The role of a served model: how much it knows and how much it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tier {
+    /// Fast and weak.
+    Small,
+    /// Slow and strong.
+    Large,
+}
+
+impl Tier {
+    /// The word that requests use for it in `model`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a tier's model comes from.
+#[derive(Clone, Debug)]
+pub enum TierSource {
+    /// A GGUF file, run by llama.cpp.
+    Gguf(PathBuf),
+    /// A simulated model: deterministic tokens on a latency curve; for load tests of the stack
+    /// without weights.
+    Sim,
+}
+
+/// One served model.
+#[derive(Clone, Debug)]
+pub struct TierOptions {
+    /// Its role.
+    pub tier: Tier,
+    /// The name requests use in `model`.
+    pub name: String,
+    /// Where it comes from.
+    pub source: TierSource,
+    /// How llama.cpp runs it; not used by a simulated model.
+    pub llama: LlamaOptions,
+    /// How its engine batches and queues.
+    pub engine: EngineOptions,
+}
+
+impl TierOptions {
+    /// A tier with default settings.
+    pub fn new(tier: Tier, name: impl Into<String>, source: TierSource) -> Self {
+        Self {
+            tier,
+            name: name.into(),
+            source,
+            llama: LlamaOptions::default(),
+            engine: EngineOptions::default(),
+        }
+    }
+}
+
+/// Everything a runtime is started with.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// The served models: one or two, of different tiers and names.
+    pub tiers: Vec<TierOptions>,
+    /// How many sessions' texts and tokens are remembered; the least recently used is forgotten.
+    pub max_sessions: usize,
+}
+
+impl RuntimeOptions {
+    /// Sessions remembered unless told otherwise: far more than two cores serve at once, and a
+    /// session of 8,192 tokens costs about 60 kB.
+    pub const MAX_SESSIONS: usize = 1024;
+
+    /// These tiers with default settings.
+    pub fn new(tiers: Vec<TierOptions>) -> Self {
+        Self {
+            tiers,
+            max_sessions: Self::MAX_SESSIONS,
+        }
+    }
+}

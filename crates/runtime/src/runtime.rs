@@ -1,0 +1,412 @@
+//! The runtime: one engine per tier, and the sessions that they serve.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
+use agentinfer_engine::{
+    Completion as Running, Constraint, EngineError, Request, StatsSnapshot, Token,
+};
+use agentinfer_protocol::{
+    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
+    ModelCard, Prompt, TokenizeRequest, TokenizeResponse, Tool,
+};
+
+use crate::chat_stream::{ChatStream, Conversation, Head};
+use crate::choice::Choice;
+use crate::merge::Merged;
+use crate::session::{self, SessionCounts, Sessions};
+use crate::text_stream::{CompletionStream, TextChoice};
+use crate::tier::{ServedTier, unix_seconds};
+use crate::validate::{self, Settings, ToolUse};
+use crate::{RuntimeError, RuntimeOptions, Tier, random};
+
+/// The served models and their sessions. Cheap to clone; the engines stop when the last clone and
+/// the last stream are dropped.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// In order of tier, the smallest first; at least one.
+    tiers: Arc<[Arc<ServedTier>]>,
+    sessions: Sessions,
+}
+
+/// What one tier has done.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TierStats {
+    /// The tier.
+    pub tier: Tier,
+    /// The served model's name.
+    pub model: String,
+    /// Counters of its engine.
+    pub engine: StatsSnapshot,
+    /// Sessions remembered, over all tiers.
+    pub sessions: usize,
+    /// Conversations remembered for this tier.
+    pub conversations: SessionCounts,
+    /// Prompt tokens of chats that were known from a session and not tokenized again.
+    pub reused_prompt_tokens: u64,
+    /// Prompt tokens of chats that were tokenized.
+    pub tokenized_prompt_tokens: u64,
+}
+
+impl Runtime {
+    /// Loads the models and starts an engine for each. Blocks until all are ready.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Options`] for contradictory options, [`RuntimeError::Load`] and
+    /// [`RuntimeError::Template`] for unusable files.
+    pub fn start(options: RuntimeOptions) -> Result<Self, RuntimeError> {
+        let RuntimeOptions {
+            mut tiers,
+            max_sessions,
+        } = options;
+        let wrong = |message: String| Err(RuntimeError::Options(message));
+        tiers.sort_by_key(|tier| tier.tier);
+        if tiers.is_empty() {
+            return wrong("no model to serve; give a small or a large one".to_owned());
+        }
+        for pair in tiers.windows(2) {
+            if pair[0].tier == pair[1].tier {
+                return wrong(format!(
+                    "two models are given for the {} tier",
+                    pair[0].tier
+                ));
+            }
+            if pair[0].name == pair[1].name {
+                return wrong(format!(
+                    "both tiers are named `{}`; rename one",
+                    pair[0].name
+                ));
+            }
+        }
+        if let Some(tier) = tiers.iter().find(|tier| tier.name.is_empty()) {
+            return wrong(format!(
+                "the {} tier has no name; requests need one",
+                tier.tier
+            ));
+        }
+        let start = |tier| ServedTier::start(tier).map(Arc::new);
+        let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Self {
+            tiers,
+            sessions: Sessions::new(max_sessions),
+        })
+    }
+
+    /// The served models.
+    pub fn models(&self) -> Vec<ModelCard> {
+        self.tiers.iter().map(|tier| tier.card()).collect()
+    }
+
+    /// Answers a conversation.
+    ///
+    /// Validates, renders and tokenizes on the calling thread (tens of milliseconds for a long new
+    /// prompt, and for a constraint to be compiled), and never waits for the engine.
+    ///
+    /// - Where the request does not say, the temperature is 1, as in the OpenAI API, and the seed
+    ///   is random; with temperature 0 the answer is the most probable one.
+    /// - Tools stay in the prompt under `tool_choice: "none"`, so that the prefix stays resident.
+    /// - With a `response_format` (or a guide) the answer is text of that form, so tools that are
+    ///   offered as well are not called.
+    /// - Arguments of tools that are forced, or `strict`, follow the tools' schemas.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownModel`]; [`RuntimeError::InvalidRequest`] and
+    /// [`RuntimeError::Conversation`] for what cannot be served; [`RuntimeError::Engine`] when the
+    /// context is too short for the prompt, the queue is full, or the engine has stopped.
+    pub fn chat(&self, request: ChatCompletionRequest) -> Result<ChatStream, RuntimeError> {
+        let tier = self.resolve(&request.model)?;
+        let vocabulary = tier.handle.vocabulary().as_ref();
+        let tool_use = validate::tools(&request)?;
+        let format = validate::constraint(&request, &tool_use)?;
+        let settings = validate::chat_settings(&request, vocabulary)?;
+        let single_call = request.parallel_tool_calls == Some(false);
+        let mode = match &tool_use {
+            // An answer of the client's own form may well look like a call, and is none.
+            ToolUse::Auto => (format == Constraint::None).then_some(ToolMode::Auto),
+            ToolUse::None => None,
+            ToolUse::Required => Some(ToolMode::Required),
+            ToolUse::Named(name) => Some(ToolMode::Named(name)),
+        };
+        let tools = request.tools.unwrap_or_default();
+        let messages = request.messages;
+        let key = request.prompt_cache_key.as_deref();
+        let prompt = self.prompt(tier, &messages, &tools, key)?;
+        let constraint = match mode {
+            Some(mode) => tier.call_grammar(&tools, mode, !single_call)?,
+            None => format,
+        };
+        let session = Some(prompt.session);
+        let completions = submit(tier, &prompt.tokens, &constraint, &settings, session);
+        let grammar = if mode.is_some() {
+            "tools"
+        } else {
+            "guided_grammar"
+        };
+        let completions = completions.map_err(|error| named(error, grammar))?;
+
+        let callable = if mode.is_some() {
+            tools.as_slice()
+        } else {
+            &[]
+        };
+        let free = constraint == Constraint::None || mode == Some(ToolMode::Auto);
+        let begins = ParserOptions {
+            reasoning_open: free && opens_reasoning(&prompt.text),
+        };
+        let style = tier.template.style();
+        let choice = |index| {
+            let parser = OutputParser::new(style, callable, begins);
+            Choice::new(index, parser, style.markup(), single_call)
+        };
+        let choices = (0..settings.choices).map(choice).collect();
+        Ok(ChatStream {
+            sessions: self.sessions.clone(),
+            conversation: Conversation {
+                messages,
+                tools,
+                prompt,
+            },
+            head: head("chatcmpl-"),
+            events: Merged::new(completions),
+            choices,
+            ready: VecDeque::new(),
+            usage_due: settings.include_usage,
+            tier: tier.clone(),
+        })
+    }
+
+    /// The conversation as tokens: those known from its session, and the tail's.
+    fn prompt(
+        &self,
+        tier: &ServedTier,
+        messages: &[Message],
+        tools: &[Tool],
+        key: Option<&str>,
+    ) -> Result<session::Prompt, RuntimeError> {
+        let text = tier
+            .render(messages, tools, true)
+            .map_err(RuntimeError::Conversation)?;
+        let known = self.sessions.lock().lookup(tier.tier, key, &text);
+        let vocabulary = tier.handle.vocabulary().as_ref();
+        let prompt = session::tokenize(vocabulary, text, &tier.begin_text, known);
+        let tokenized = prompt.tokens.len() - prompt.reused;
+        tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
+        tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
+        Ok(prompt)
+    }
+
+    /// Continues texts. Tokenizes on the calling thread and never waits for the engine.
+    ///
+    /// # Errors
+    /// As [`chat`](Self::chat).
+    pub fn complete(&self, request: CompletionRequest) -> Result<CompletionStream, RuntimeError> {
+        let tier = self.resolve(&request.model)?;
+        let settings = validate::completion_settings(&request, tier.handle.vocabulary().as_ref())?;
+        let prompts = prompts(tier, &request.prompt)?;
+        let session = request
+            .prompt_cache_key
+            .map(|key| self.sessions.lock().keyed(&key));
+        let mut completions = Vec::with_capacity(prompts.len() * settings.choices as usize);
+        for prompt in &prompts {
+            let submitted = submit(tier, prompt, &Constraint::None, &settings, session);
+            completions.extend(submitted.map_err(|error| named(error, "prompt"))?);
+        }
+        Ok(CompletionStream {
+            head: head("cmpl-"),
+            choices: completions.iter().map(|_| TextChoice::default()).collect(),
+            events: Merged::new(completions),
+            choices_per_prompt: settings.choices as usize,
+            usage_due: settings.include_usage,
+            tier: tier.clone(),
+        })
+    }
+
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownModel`].
+    pub fn tokenize(&self, request: TokenizeRequest) -> Result<TokenizeResponse, RuntimeError> {
+        let TokenizeRequest {
+            model,
+            content,
+            add_special,
+            parse_special,
+        } = request;
+        let handle = &self.resolve(&model)?.handle;
+        let parse_special = parse_special.unwrap_or(true);
+        let tokens = handle
+            .vocabulary()
+            .tokenize(&content, add_special, parse_special);
+        let max_model_len = handle.limits().context_tokens;
+        Ok(TokenizeResponse {
+            count: tokens.len(),
+            tokens,
+            max_model_len,
+        })
+    }
+
+    /// The text of tokens.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownModel`], and [`RuntimeError::InvalidRequest`] for an unknown token.
+    pub fn detokenize(
+        &self,
+        request: DetokenizeRequest,
+    ) -> Result<DetokenizeResponse, RuntimeError> {
+        let tier = self.resolve(&request.model)?;
+        check_tokens(tier, "tokens", &request.tokens)?;
+        let vocabulary = tier.handle.vocabulary();
+        // Control tokens by name, so that a tokenized template comes back as it was.
+        let names = request
+            .tokens
+            .iter()
+            .flat_map(|&token| vocabulary.name(token));
+        let bytes: Vec<u8> = names.copied().collect();
+        Ok(DetokenizeResponse {
+            content: String::from_utf8_lossy(&bytes).into_owned(),
+        })
+    }
+
+    /// What each tier has done so far.
+    pub fn stats(&self) -> Vec<TierStats> {
+        let sessions = self.sessions.lock();
+        let stats = |tier: &Arc<ServedTier>| TierStats {
+            tier: tier.tier,
+            model: tier.name.clone(),
+            engine: tier.handle.stats(),
+            sessions: sessions.len(),
+            conversations: sessions.counts(tier.tier),
+            reused_prompt_tokens: tier.reused_tokens.load(Relaxed),
+            tokenized_prompt_tokens: tier.tokenized_tokens.load(Relaxed),
+        };
+        self.tiers.iter().map(stats).collect()
+    }
+
+    /// Stops all engines: accepts nothing more, serves what was accepted until `deadline` has
+    /// passed, then fails the rest. Must be called inside a tokio runtime with time enabled.
+    pub async fn drain(&self, deadline: Duration) {
+        let drain = |tier: &Arc<ServedTier>| {
+            let handle = tier.handle.clone();
+            Box::pin(async move { handle.drain(deadline).await })
+        };
+        let mut draining: Vec<_> = self.tiers.iter().map(drain).collect();
+        poll_fn(|context| {
+            draining.retain_mut(|drain| drain.as_mut().poll(context).is_pending());
+            if draining.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// The tier that `model` names: by served name, by tier, or the default (the strongest).
+    fn resolve(&self, model: &str) -> Result<&Arc<ServedTier>, RuntimeError> {
+        let by_name = self.tiers.iter().find(|tier| tier.name == model);
+        let by_tier = || self.tiers.iter().find(|tier| tier.tier.as_str() == model);
+        let default = || {
+            self.tiers
+                .last()
+                .filter(|_| matches!(model, "" | "default"))
+        };
+        by_name
+            .or_else(by_tier)
+            .or_else(default)
+            .ok_or_else(|| RuntimeError::UnknownModel {
+                model: model.to_owned(),
+                served: self.tiers.iter().map(|tier| tier.name.clone()).collect(),
+            })
+    }
+}
+
+/// Submits the choices of one prompt. If one is refused, those before it are cancelled.
+fn submit(
+    tier: &ServedTier,
+    prompt: &[Token],
+    constraint: &Constraint,
+    settings: &Settings,
+    session: Option<u64>,
+) -> Result<Vec<Running>, EngineError> {
+    let request = |choice: u32| {
+        let mut sampling = settings.sampling.clone();
+        sampling.seed = sampling.seed.wrapping_add(u64::from(choice));
+        Request {
+            max_tokens: settings.max_tokens,
+            sampling,
+            constraint: constraint.clone(),
+            stop: settings.stop.clone(),
+            session,
+            ..Request::new(prompt.to_vec())
+        }
+    };
+    (0..settings.choices)
+        .map(|choice| tier.handle.submit(request(choice)))
+        .collect()
+}
+
+/// Gives the engine's refusals the names that the fields have in the API; `other` is what a
+/// grammar or a prompt came from.
+fn named(error: EngineError, other: &'static str) -> RuntimeError {
+    let EngineError::InvalidRequest { field, message } = error else {
+        return error.into();
+    };
+    let param = match field {
+        "json_schema" => "response_format.json_schema.schema",
+        "regex" => "guided_regex",
+        "grammar" | "prompt" => other,
+        field => field,
+    };
+    RuntimeError::invalid(param, "invalid_value", message)
+}
+
+fn head(prefix: &str) -> Head {
+    Head {
+        id: random::id(prefix),
+        created: unix_seconds(),
+    }
+}
+
+/// The prompts of a text completion, as tokens.
+fn prompts(tier: &ServedTier, prompt: &Prompt) -> Result<Vec<Vec<Token>>, RuntimeError> {
+    let vocabulary = tier.handle.vocabulary();
+    // An empty text still begins: with what the model begins every text with.
+    let tokenize = |text: &String| match vocabulary.tokenize(text, true, true) {
+        tokens if tokens.is_empty() => vocabulary.begin_of_sequence().into_iter().collect(),
+        tokens => tokens,
+    };
+    let prompts: Vec<Vec<Token>> = match prompt {
+        Prompt::Text(text) => vec![tokenize(text)],
+        Prompt::Texts(texts) => {
+            validate::prompt_count(texts.len())?;
+            texts.iter().map(tokenize).collect()
+        }
+        Prompt::Tokens(tokens) => {
+            check_tokens(tier, "prompt", tokens)?;
+            vec![tokens.clone()]
+        }
+    };
+    if prompts.iter().any(Vec::is_empty) {
+        let message = "it is empty; give at least one token.";
+        return Err(RuntimeError::invalid("prompt", "empty_string", message));
+    }
+    Ok(prompts)
+}
+
+fn check_tokens(tier: &ServedTier, param: &str, tokens: &[Token]) -> Result<(), RuntimeError> {
+    let known = tier.handle.vocabulary().len();
+    match tokens.iter().find(|&&token| token as usize >= known) {
+        None => Ok(()),
+        Some(token) => {
+            let last = known - 1;
+            let message = format!("Expected token ids from 0 to {last}, but got {token} instead.");
+            Err(RuntimeError::invalid(param, "invalid_value", message))
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One served model: its engine, its vocabulary and its way of writing a conversation.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use agentinfer_chat::{
+    ChatError, ChatTemplate, DEFAULT_TEMPLATE, Date, RenderInput, ToolMode, tool_call_grammar,
+};
+use agentinfer_engine::{Constraint, Engine, EngineHandle, SimModel, SimVocabulary};
+use agentinfer_llama::ModelFile;
+use agentinfer_protocol::{Message, ModelCard, Tool};
+
+use crate::{RuntimeError, Tier, TierOptions, TierSource};
+
+/// A served model.
+pub(crate) struct ServedTier {
+    pub(crate) tier: Tier,
+    pub(crate) name: String,
+    pub(crate) handle: EngineHandle,
+    pub(crate) template: ChatTemplate,
+    /// How the template writes the begin-of-sequence token; empty if there is none.
+    pub(crate) begin_text: String,
+    /// Unix time of the start, in seconds.
+    created: u64,
+    /// Identifies the model file and this program's version in answers.
+    pub(crate) fingerprint: String,
+    /// Prompt tokens that were known from the session.
+    pub(crate) reused_tokens: AtomicU64,
+    /// Prompt tokens that had to be tokenized.
+    pub(crate) tokenized_tokens: AtomicU64,
+}
+
+impl ServedTier {
+    /// Loads the model and starts its engine.
+    pub(crate) fn start(options: TierOptions) -> Result<Self, RuntimeError> {
+        let TierOptions {
+            tier,
+            name,
+            source,
+            llama,
+            engine,
+        } = options;
+        let thread = tier.as_str();
+        let (handle, file, path) = match &source {
+            TierSource::Gguf(path) => {
+                let opened =
+                    agentinfer_llama::open(path, &llama).map_err(|source| RuntimeError::Load {
+                        model: name.clone(),
+                        source,
+                    })?;
+                let engine = Engine::new(opened.model, opened.vocabulary, engine);
+                (
+                    EngineHandle::spawn(thread, engine)?,
+                    Some(opened.file),
+                    path.as_path(),
+                )
+            }
+            TierSource::Sim => {
+                let vocabulary = Arc::new(SimVocabulary::default());
+                let engine = Engine::new(SimModel::default(), vocabulary, engine);
+                (
+                    EngineHandle::spawn(thread, engine)?,
+                    None,
+                    Path::new("simulated"),
+                )
+            }
+        };
+        let text = |read: fn(&ModelFile) -> &String| file.as_ref().map(read).cloned();
+        let begin_text = text(|file| &file.bos_text).unwrap_or_default();
+        let end_text = text(|file| &file.eos_text).unwrap_or_default();
+        let source = file.as_ref().and_then(|file| file.chat_template.as_deref());
+        if source.is_none() && file.is_some() {
+            tracing::warn!(model = name, "the file has no chat template; using ChatML");
+        }
+        let source = source.unwrap_or(DEFAULT_TEMPLATE);
+        let template = ChatTemplate::new(source, &begin_text, &end_text).map_err(|source| {
+            RuntimeError::Template {
+                model: name.clone(),
+                path: path.to_owned(),
+                source,
+            }
+        })?;
+        Ok(Self {
+            tier,
+            template,
+            fingerprint: fingerprint(&name, file.as_ref()),
+            name,
+            handle,
+            begin_text,
+            created: unix_seconds(),
+            reused_tokens: AtomicU64::new(0),
+            tokenized_tokens: AtomicU64::new(0),
+        })
+    }
+
+    /// The conversation as the model's template writes it.
+    pub(crate) fn render(
+        &self,
+        messages: &[Message],
+        tools: &[Tool],
+        add_generation_prompt: bool,
+    ) -> Result<String, ChatError> {
+        let date = Some(Date::from_unix(unix_seconds()));
+        let input = RenderInput {
+            tools,
+            add_generation_prompt,
+            date,
+            ..RenderInput::new(messages)
+        };
+        self.template.render(&input)
+    }
+
+    /// What holds calls of `tools` to the form that this model's family writes.
+    pub(crate) fn call_grammar(
+        &self,
+        tools: &[Tool],
+        mode: ToolMode<'_>,
+        parallel: bool,
+    ) -> Result<Constraint, RuntimeError> {
+        let vocabulary = self.handle.vocabulary();
+        let control = |markup: &str| match vocabulary.tokenize(markup, false, true)[..] {
+            [token] if vocabulary.bytes(token).is_empty() => Some(token),
+            _ => None,
+        };
+        let style = self.template.style();
+        let grammar = tool_call_grammar(style, tools, mode, parallel, &control);
+        let grammar = grammar.map_err(RuntimeError::Conversation)?;
+        Ok(grammar.map_or(Constraint::None, Constraint::Lark))
+    }
+
+    pub(crate) fn card(&self) -> ModelCard {
+        ModelCard {
+            id: self.name.clone(),
+            object: "model".to_owned(),
+            created: self.created,
+            owned_by: "agentinfer".to_owned(),
+            max_model_len: self.handle.limits().context_tokens,
+            tier: self.tier.to_string(),
+        }
+    }
+}
+
+impl std::fmt::Debug for ServedTier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServedTier")
+            .field("tier", &self.tier)
+            .field("name", &self.name)
+            .finish()
+    }
+}
+
+fn fingerprint(name: &str, file: Option<&ModelFile>) -> String {
+    let mut hasher = DefaultHasher::new();
+    (env!("CARGO_PKG_VERSION"), name).hash(&mut hasher);
+    file.map(|file| (&file.architecture, file.parameters, file.bytes))
+        .hash(&mut hasher);
+    format!("fp_{:016x}", hasher.finish())
+}
+
+/// Seconds since 1970; 0 on a machine whose clock is set before that.
+pub(crate) fn unix_seconds() -> u64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
