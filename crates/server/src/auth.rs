@@ -1,0 +1,88 @@
+//! API keys.
+
+use axum::http::{HeaderMap, header};
+use subtle::ConstantTimeEq;
+
+use crate::{ApiError, api_error::Failure, error::ServerError};
+
+/// Refuses keys that no client could present: a typo must not lock everybody out, or in.
+pub(crate) fn check_keys(keys: &[String]) -> Result<(), ServerError> {
+    let bad = |key: &String| key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic());
+    match keys.iter().position(bad) {
+        Some(index) => Err(ServerError::ApiKey { number: index + 1 }),
+        None => Ok(()),
+    }
+}
+
+/// Whether the request carries one of `keys` (always, when there are none).
+pub(crate) fn authorize(headers: &HeaderMap, keys: &[String]) -> Result<(), ApiError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let Some(presented) = bearer(headers) else {
+        let message = "this server asks for an API key: send `Authorization: Bearer KEY`";
+        return Err(ApiError::new(Failure::Unauthorized, message));
+    };
+    // Every key is compared, and every byte of it, so that the time taken tells nothing of a
+    // key but its length.
+    let matches = keys.iter().fold(0, |matches, key| {
+        matches | key.as_bytes().ct_eq(presented.as_bytes()).unwrap_u8()
+    });
+    if matches == 1 {
+        Ok(())
+    } else {
+        Err(ApiError::new(
+            Failure::Unauthorized,
+            "this API key is not one that the server accepts",
+        ))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exact_keys_pass() {
+        let keys = ["alpha".to_owned(), "beta".to_owned()];
+        let cases = [
+            (None, false),
+            (Some("Bearer alpha"), true),
+            (Some("bearer  beta"), true),
+            (Some("Bearer alph"), false),
+            (Some("Bearer alphaa"), false),
+            (Some("Bearer "), false),
+            (Some("Basic alpha"), false),
+            (Some("alpha"), false),
+        ];
+        for (value, passes) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::AUTHORIZATION, value.parse().expect("a header"));
+            }
+            assert_eq!(authorize(&headers, &keys).is_ok(), passes, "{value:?}");
+            assert!(authorize(&headers, &[]).is_ok(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn keys_that_cannot_be_sent_are_refused() {
+        let keys = |key: &str| vec!["good".to_owned(), key.to_owned()];
+        for key in ["", "two words", "schlüssel", "new\nline"] {
+            assert!(matches!(
+                check_keys(&keys(key)),
+                Err(ServerError::ApiKey { number: 2 })
+            ));
+        }
+        assert!(check_keys(&keys("sk-1234")).is_ok());
+    }
+}

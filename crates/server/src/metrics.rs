@@ -1,0 +1,179 @@
+//! `/metrics`: what the server counts itself, and what the engines report, as Prometheus text.
+//!
+//! The recorder belongs to the server and is not the process's global one, so two servers in one
+//! process (as in tests) do not mix their numbers.
+
+use std::time::Duration;
+
+use agentinfer_runtime::TierStats;
+use axum::http::StatusCode;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+const REQUESTS: &str = "agentinfer_requests_total";
+const REJECTED: &str = "agentinfer_requests_rejected_total";
+const CANCELLED: &str = "agentinfer_requests_cancelled_total";
+const IN_FLIGHT: &str = "agentinfer_requests_in_flight";
+const TTFT: &str = "agentinfer_ttft_seconds";
+const E2E: &str = "agentinfer_e2e_seconds";
+
+/// Seconds: from a resident prefix on a GPU to a long prompt on a CPU.
+const TTFT_BUCKETS: [f64; 12] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
+];
+
+/// Seconds: from `/health` to a long answer on a CPU.
+const E2E_BUCKETS: [f64; 12] = [
+    0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0,
+];
+
+/// The server's metrics.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(TTFT.to_owned()), &TTFT_BUCKETS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(E2E.to_owned()), &E2E_BUCKETS)
+            })
+            .expect("the buckets are not empty")
+            .build_recorder();
+        metrics::with_local_recorder(&recorder, describe);
+        Self { recorder }
+    }
+
+    /// A request arrived.
+    pub(crate) fn request_started(&self) {
+        self.record(|| gauge!(IN_FLIGHT).increment(1));
+    }
+
+    /// A request ended: with a status that was delivered, or because the client left.
+    pub(crate) fn request_ended(&self, route: &str, status: Option<StatusCode>, took: Duration) {
+        let route = route.to_owned();
+        self.record(|| {
+            gauge!(IN_FLIGHT).decrement(1);
+            histogram!(E2E, "route" => route.clone()).record(took);
+            match status {
+                Some(status) => {
+                    let status = status.as_u16().to_string();
+                    counter!(REQUESTS, "route" => route, "status" => status).increment(1);
+                }
+                None => counter!(CANCELLED, "route" => route).increment(1),
+            }
+        });
+    }
+
+    /// A request was refused, or failed, for this reason (a code of the error body).
+    pub(crate) fn rejected(&self, reason: &str) {
+        let reason = reason.to_owned();
+        self.record(|| counter!(REJECTED, "reason" => reason).increment(1));
+    }
+
+    /// The first chunk of a stream was ready.
+    pub(crate) fn first_token(&self, route: &'static str, after: Duration) {
+        self.record(|| histogram!(TTFT, "route" => route).record(after));
+    }
+
+    /// Moves histogram samples from their queue into the buckets. Without it they would pile up
+    /// in a server whose metrics nobody reads.
+    pub(crate) fn settle(&self) {
+        self.recorder.handle().run_upkeep();
+    }
+
+    /// The text for Prometheus.
+    pub(crate) fn render(&self, tiers: &[TierStats]) -> String {
+        self.recorder.handle().render() + &engine_text(tiers)
+    }
+
+    fn record(&self, change: impl FnOnce()) {
+        metrics::with_local_recorder(&self.recorder, change);
+    }
+}
+
+fn describe() {
+    describe_counter!(REQUESTS, "Requests answered, by route and status.");
+    describe_counter!(
+        REJECTED,
+        "Requests refused or failed, by code of the error."
+    );
+    describe_counter!(
+        CANCELLED,
+        "Requests whose client left before the answer's end, by route."
+    );
+    describe_gauge!(IN_FLIGHT, "Requests in work now.");
+    describe_histogram!(
+        TTFT,
+        "Seconds from a streamed request to its first text or tool call."
+    );
+    describe_histogram!(E2E, "Seconds from a request to the end of its answer.");
+}
+
+/// What rises and falls; all else in a tier's statistics only grows.
+const GAUGES: [&str; 8] = [
+    "waiting",
+    "running",
+    "cells_total",
+    "cells_used",
+    "cells_idle",
+    "resident_sequences",
+    "sessions",
+    "conversations",
+];
+
+/// Every statistic of every engine, so that one added there shows here. Written as text because
+/// seconds are fractions, and the counters of `metrics` are integers.
+fn engine_text(tiers: &[TierStats]) -> String {
+    let mut text = String::new();
+    let rows: Vec<_> = tiers
+        .iter()
+        .map(|tier| (labels(tier), samples(tier)))
+        .collect();
+    // The samples of one metric must stand together, whichever tier they are of.
+    for index in 0..rows.first().map_or(0, |(_, samples)| samples.len()) {
+        let (name, kind, _) = &rows[0].1[index];
+        text += &format!("# TYPE agentinfer_engine_{name} {kind}\n");
+        for (labels, samples) in &rows {
+            let value = samples[index].2;
+            text += &format!("agentinfer_engine_{name}{{{labels}}} {value}\n");
+        }
+    }
+    text
+}
+
+/// Name, kind and value.
+type Sample = (String, &'static str, f64);
+
+fn samples(tier: &TierStats) -> Vec<Sample> {
+    let engine = &tier.engine;
+    let bookkeeping = engine.step_nanoseconds as f64 * engine.bookkeeping_share();
+    let entries = engine.entries().map(|(name, value)| (name, value as f64));
+    let more = [
+        ("bookkeeping_nanoseconds", bookkeeping),
+        ("sessions", tier.sessions as f64),
+        ("conversations", tier.conversations.conversations as f64),
+        ("reused_prompt_tokens", tier.reused_prompt_tokens as f64),
+        (
+            "tokenized_prompt_tokens",
+            tier.tokenized_prompt_tokens as f64,
+        ),
+    ];
+    let sample = |(name, value): (&str, f64)| match name.strip_suffix("_nanoseconds") {
+        Some(name) => (format!("{name}_seconds_total"), "counter", value * 1e-9),
+        None if GAUGES.contains(&name) => (name.to_owned(), "gauge", value),
+        None => (format!("{name}_total"), "counter", value),
+    };
+    entries.chain(more).map(sample).collect()
+}
+
+fn labels(tier: &TierStats) -> String {
+    // The characters that Prometheus asks to be escaped.
+    let model = tier
+        .model
+        .replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('\n', r"\n");
+    format!("tier=\"{}\",model=\"{model}\"", tier.tier)
+}

@@ -1,0 +1,163 @@
+//! The routes and their handlers.
+
+use std::time::Instant;
+
+use agentinfer_protocol::{
+    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, ModelCard, ModelList,
+    TokenizeRequest,
+};
+use agentinfer_runtime::RuntimeError;
+use axum::{
+    Json, Router,
+    extract::{Path, Request, State},
+    http::header,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use futures_util::stream::unfold;
+use serde_json::json;
+
+use crate::{ApiError, api_error::Failure, body::JsonBody, state::AppState, stream, ticket};
+
+/// All routes, as the answer to an unknown path lists them.
+const ROUTES: &str = "POST /v1/chat/completions, POST /v1/completions, GET /v1/models, \
+    GET /v1/models/{id}, POST /tokenize, POST /detokenize, GET /health, GET /ready, GET /metrics";
+
+/// The router with everything around it.
+pub(crate) fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(complete))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*id}", get(model))
+        // llama-server serves these without the prefix too, and clients rely on it.
+        .route("/chat/completions", post(chat))
+        .route("/completions", post(complete))
+        .route("/models", get(models))
+        .route("/tokenize", post(tokenize))
+        .route("/detokenize", post(detokenize))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(state.clone(), ticket::pass))
+        .with_state(state)
+}
+
+async fn chat(
+    State(state): State<AppState>,
+    JsonBody(request): JsonBody<ChatCompletionRequest>,
+) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let streamed = request.stream == Some(true);
+    let runtime = state.runtime.clone();
+    let answer = blocking(move || runtime.chat(request)).await?;
+    if !streamed {
+        return Ok(Json(answer.collect().await?).into_response());
+    }
+    let chunks = unfold(answer, |mut answer| async {
+        answer.next().await.map(|chunk| (chunk, answer))
+    });
+    Ok(stream::events(&state, started, chunks))
+}
+
+async fn complete(
+    State(state): State<AppState>,
+    JsonBody(request): JsonBody<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let streamed = request.stream == Some(true);
+    let runtime = state.runtime.clone();
+    let answer = blocking(move || runtime.complete(request)).await?;
+    if !streamed {
+        return Ok(Json(answer.collect().await?).into_response());
+    }
+    let chunks = unfold(answer, |mut answer| async {
+        answer.next().await.map(|chunk| (chunk, answer))
+    });
+    Ok(stream::events(&state, started, chunks))
+}
+
+async fn tokenize(
+    State(state): State<AppState>,
+    JsonBody(request): JsonBody<TokenizeRequest>,
+) -> Result<Response, ApiError> {
+    let answer = blocking(move || state.runtime.tokenize(request)).await?;
+    Ok(Json(answer).into_response())
+}
+
+async fn detokenize(
+    State(state): State<AppState>,
+    JsonBody(request): JsonBody<DetokenizeRequest>,
+) -> Result<Response, ApiError> {
+    let answer = blocking(move || state.runtime.detokenize(request)).await?;
+    Ok(Json(answer).into_response())
+}
+
+/// Runs work that may take long (a big prompt is tokenized in a second) where it does not hold up
+/// the streams of others.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let span = tracing::Span::current();
+    let result = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    let result = result.map_err(|_| {
+        ApiError::new(
+            Failure::Internal,
+            "the server failed on this request; its log says why",
+        )
+    })?;
+    Ok(result?)
+}
+
+async fn models(State(state): State<AppState>) -> Json<ModelList> {
+    Json(ModelList {
+        object: "list".to_owned(),
+        data: state.runtime.models(),
+    })
+}
+
+async fn model(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<ModelCard>, ApiError> {
+    let cards = state.runtime.models();
+    let served: Vec<_> = cards.iter().map(|card| card.id.clone()).collect();
+    cards
+        .into_iter()
+        .find(|card| card.id == id)
+        .map(Json)
+        .ok_or_else(|| ApiError::from(RuntimeError::UnknownModel { model: id, served }))
+}
+
+async fn health() -> Json<serde_json::Value> {
+    Json(json!({"status": "ok"}))
+}
+
+async fn ready(State(state): State<AppState>) -> Result<Json<serde_json::Value>, ApiError> {
+    if state.is_draining() {
+        return Err(ApiError::draining());
+    }
+    Ok(Json(json!({"status": "ready"})))
+}
+
+async fn metrics(State(state): State<AppState>) -> Response {
+    let text = state.metrics.render(&state.runtime.stats());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn unknown_route(request: Request) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    ApiError::new(
+        Failure::RouteNotFound,
+        format!("there is no {method} {path}; routes: {ROUTES}"),
+    )
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    let message = format!("{path} does not take {method}; routes: {ROUTES}");
+    ApiError::new(Failure::MethodNotAllowed, message)
+}
