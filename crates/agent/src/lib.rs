@@ -1,0 +1,76 @@
+//! The deep-research agent: planner, information seekers, writer.
+//!
+//! ```text
+//! question -> planner: simple sub-questions, in which later ones refer to earlier answers
+//!          -> seekers: search -> read a few documents -> answer -> is it in a document? else go on
+//!          -> writer: the documents that facts stand in, and the question -> answer with sources
+//! ```
+//!
+//! Small models are weak, so whatever needs no model is done without one: which documents to read
+//! ([`Search::mentioned`] follows their links), what form an answer must have, and whether a quoted
+//! answer stands in a document. No query is made twice. The agent thinks with any [`Llm`]: the
+//! [`InProcess`] runtime or any OpenAI-compatible server ([`HttpLlm`]), by the same requests. It
+//! acts through [`Tools`]: a local [`Corpus`], the live web, or an MCP server.
+//!
+//! | File | What it knows |
+//! |---|---|
+//! | `agent.rs` | the order of the steps |
+//! | `planner.rs`, `seeker.rs`, `writer.rs` | one step each |
+//! | `prompts.rs`, `prompts/` | what the model is told |
+//! | `retrieve.rs` | which documents to read |
+//! | `question.rs`, `evidence.rs` | the form of answers; whether documents support them |
+//! | `run.rs` | one run: asks the model, calls tools, remembers, records |
+//! | `tools.rs`, `tools/` | corpus, web, MCP |
+//! | `trace.rs`, `event.rs`, `live.rs` | what is seen of a run |
+//!
+//! ```
+//! use std::sync::Arc;
+//! use agentinfer_agent::{AgentOptions, Corpus, Document, InProcess, ResearchAgent, Silent, Tools};
+//! use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A simulated model: it answers nonsense, but the machinery is the real one.
+//! let tier = TierOptions::new(Tier::Large, "sim", TierSource::Sim);
+//! let llm = InProcess::new(Runtime::start(RuntimeOptions::new(vec![tier]))?, "sim");
+//! let corpus = Corpus::of(vec![Document {
+//!     url: "vaxholm.txt".to_owned(),
+//!     title: "Vaxholm Fortress".to_owned(),
+//!     text: "Vaxholm Fortress was rebuilt by Axel Bergh.".to_owned(),
+//! }])?;
+//! let tools = Tools::corpus(corpus);
+//! let agent = ResearchAgent::new(Arc::new(llm), tools, AgentOptions::default());
+//! let report = agent.run("Who rebuilt Vaxholm Fortress?", &mut Silent).await?;
+//! assert!(report.totals.llm_calls >= 2);
+//! # Ok(())
+//! # }
+//! ```
+
+mod agent;
+mod error;
+mod event;
+mod evidence;
+mod live;
+mod llm;
+mod planner;
+mod prompts;
+mod question;
+mod retrieve;
+mod run;
+mod seeker;
+mod tools;
+mod trace;
+mod writer;
+
+pub use agent::{AgentOptions, Report, ResearchAgent};
+pub use error::AgentError;
+pub use event::{AgentEvent, EventSink, Quote, Silent};
+pub use live::live_line;
+pub use llm::{BoxFuture, HttpLlm, InProcess, Llm};
+pub use seeker::Finding;
+pub use tools::{
+    Corpus, Document, Fetch, Hit, McpMapping, McpServer, McpTools, Readable, Search, SearchApi,
+    Tools, WebPages, WebSearch, readable,
+};
+pub use trace::Totals;
+pub use writer::Source;

@@ -1,0 +1,142 @@
+//! The model that thinks: in this process, or behind any OpenAI-compatible URL.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, ErrorBody};
+use agentinfer_runtime::Runtime;
+
+use crate::AgentError;
+
+/// A boxed future, so that models and tools can be chosen at run time.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Longest wait for one completion. A step reads a few thousand tokens and writes a hundred, so
+/// even a slow machine needs a fraction of this; beyond it the server is stuck.
+const COMPLETION_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Longest wait for a connection to a server.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Something that answers chat completions. Every back end is sent the same requests.
+pub trait Llm: Send + Sync {
+    /// The model's name, put into requests and traces.
+    fn model(&self) -> &str;
+
+    /// Answers one request; dropping the future cancels it.
+    fn chat(
+        &self,
+        request: ChatCompletionRequest,
+    ) -> BoxFuture<'_, Result<ChatCompletion, AgentError>>;
+}
+
+/// The runtime of this process.
+#[derive(Clone)]
+pub struct InProcess {
+    runtime: Runtime,
+    model: String,
+}
+
+impl InProcess {
+    /// `model` is a served model's name or a tier (`small`, `large`).
+    pub fn new(runtime: Runtime, model: impl Into<String>) -> Self {
+        Self {
+            runtime,
+            model: model.into(),
+        }
+    }
+}
+
+impl Llm for InProcess {
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn chat(
+        &self,
+        request: ChatCompletionRequest,
+    ) -> BoxFuture<'_, Result<ChatCompletion, AgentError>> {
+        Box::pin(async move { Ok(self.runtime.chat(request)?.collect().await?) })
+    }
+}
+
+/// An OpenAI-compatible server.
+#[derive(Clone, Debug)]
+pub struct HttpLlm {
+    client: reqwest::Client,
+    url: String,
+    api_key: Option<String>,
+    model: String,
+}
+
+impl HttpLlm {
+    /// `base_url` is the address up to and including `/v1` (which is added where it is missing).
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn new(
+        base_url: &str,
+        api_key: Option<String>,
+        model: impl Into<String>,
+    ) -> Result<Self, AgentError> {
+        let base = base_url.trim_end_matches('/');
+        let version = if base.ends_with("/v1") { "" } else { "/v1" };
+        let url = format!("{base}{version}/chat/completions");
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_DEADLINE)
+            .timeout(COMPLETION_DEADLINE)
+            .build()
+            .map_err(|source| AgentError::Unreachable {
+                url: url.clone(),
+                source,
+            })?;
+        Ok(Self {
+            client,
+            url,
+            api_key,
+            model: model.into(),
+        })
+    }
+
+    async fn ask(&self, request: ChatCompletionRequest) -> Result<ChatCompletion, AgentError> {
+        let unreachable = |source| AgentError::Unreachable {
+            url: self.url.clone(),
+            source,
+        };
+        let mut call = self.client.post(&self.url).json(&request);
+        if let Some(key) = &self.api_key {
+            call = call.bearer_auth(key);
+        }
+        let response = call.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let body = response.text().await.map_err(unreachable)?;
+        if !status.is_success() {
+            let message =
+                serde_json::from_str::<ErrorBody>(&body).map_or(body, |error| error.error.message);
+            return Err(AgentError::Server {
+                url: self.url.clone(),
+                status: status.as_u16(),
+                message,
+            });
+        }
+        serde_json::from_str(&body).map_err(|error| AgentError::Server {
+            url: self.url.clone(),
+            status: status.as_u16(),
+            message: format!("not a chat completion: {error}"),
+        })
+    }
+}
+
+impl Llm for HttpLlm {
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn chat(
+        &self,
+        request: ChatCompletionRequest,
+    ) -> BoxFuture<'_, Result<ChatCompletion, AgentError>> {
+        Box::pin(self.ask(request))
+    }
+}

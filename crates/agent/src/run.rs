@@ -1,0 +1,216 @@
+//! One run of the agent: its model, tools, memory of what was searched and read, and its record.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use agentinfer_protocol::{
+    ChatCompletion, ChatCompletionRequest, JsonSchemaFormat, Message, ResponseFormat,
+};
+use futures_util::future::join_all;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::AgentError;
+use crate::agent::AgentOptions;
+use crate::event::{AgentEvent, EventSink};
+use crate::llm::Llm;
+use crate::tools::{Document, Hit, Tools};
+use crate::trace::Recorder;
+
+/// Hits asked of a search. Few are read; the others tell how well a linked document fits.
+const HITS: usize = 30;
+
+/// One step's request to the model.
+pub(crate) struct Step {
+    /// The step's name in traces and errors.
+    pub(crate) name: &'static str,
+    /// The conversation.
+    pub(crate) messages: Vec<Message>,
+    /// The JSON schema of the answer.
+    pub(crate) schema: Value,
+    /// At most this many tokens are generated.
+    pub(crate) max_tokens: u32,
+}
+
+/// What a run is made of.
+pub(crate) struct Run<'a> {
+    pub(crate) options: &'a AgentOptions,
+    pub(crate) recorder: Recorder,
+    /// The run's name as a session, for servers that keep a session's prefix.
+    session: String,
+    llm: &'a dyn Llm,
+    tools: &'a Tools,
+    sink: Mutex<&'a mut dyn EventSink>,
+    /// The hits of every query made, so that none is made twice.
+    searched: Mutex<HashMap<String, Vec<Hit>>>,
+    /// Every document read, by address.
+    read: Mutex<HashMap<String, Document>>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        llm: &'a dyn Llm,
+        tools: &'a Tools,
+        options: &'a AgentOptions,
+        sink: &'a mut dyn EventSink,
+        recorder: Recorder,
+        session: String,
+    ) -> Self {
+        Self {
+            options,
+            recorder,
+            session,
+            llm,
+            tools,
+            sink: Mutex::new(sink),
+            searched: Mutex::default(),
+            read: Mutex::default(),
+        }
+    }
+
+    /// Tells the live view.
+    pub(crate) fn tell(&self, event: AgentEvent) {
+        lock(&self.sink).event(event);
+    }
+
+    /// Asks the model for JSON of the step's schema.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, step: Step) -> Result<T, AgentError> {
+        let request = ChatCompletionRequest {
+            model: self.llm.model().to_owned(),
+            messages: step.messages,
+            response_format: Some(ResponseFormat::JsonSchema {
+                json_schema: JsonSchemaFormat {
+                    name: step.name.to_owned(),
+                    schema: Some(step.schema),
+                    strict: Some(true),
+                },
+            }),
+            max_completion_tokens: Some(step.max_tokens),
+            temperature: Some(0.0),
+            prompt_cache_key: Some(self.session.clone()),
+            ..ChatCompletionRequest::default()
+        };
+        let begun = Instant::now();
+        let answer = self.llm.chat(request).await;
+        let answer = answer.inspect_err(|error| {
+            self.recorder.llm(step.name, begun, Err(&error.to_string()));
+        })?;
+        let text = first_text(&answer);
+        self.recorder
+            .llm(step.name, begun, Ok((&answer.usage, &text)));
+        parse(&text).map_err(|error| AgentError::BadReply {
+            step: step.name,
+            reason: format!("{error} in {text:?}"),
+        })
+    }
+
+    /// The hits of each query. A query made before is answered from memory.
+    pub(crate) async fn search(
+        &self,
+        seeker: usize,
+        queries: &[String],
+    ) -> Result<Vec<Vec<Hit>>, AgentError> {
+        let mut new: Vec<String> = Vec::new();
+        for query in queries {
+            let known = lock(&self.searched).contains_key(&key(query));
+            if !known && new.iter().all(|other| key(other) != key(query)) {
+                new.push(query.clone());
+            }
+        }
+        if !new.is_empty() {
+            self.tell(AgentEvent::Search {
+                seeker,
+                queries: new.clone(),
+            });
+            let begun = Instant::now();
+            let found = self.tools.batch_web_search(&new, HITS).await;
+            let count = found.as_ref().map(|hits| hits.iter().map(Vec::len).sum());
+            self.tool("batch_web_search", begun, &new, count);
+            let found = found?;
+            let mut searched = lock(&self.searched);
+            for (query, hits) in new.iter().zip(found) {
+                searched.insert(key(query), hits);
+            }
+        }
+        let searched = lock(&self.searched);
+        let hits = queries
+            .iter()
+            .map(|query| searched.get(&key(query)).cloned());
+        Ok(hits.map(Option::unwrap_or_default).collect())
+    }
+
+    /// The documents whose titles a text mentions.
+    pub(crate) async fn mentioned(&self, text: &str) -> Result<Vec<Hit>, AgentError> {
+        self.tools.mentioned(text).await
+    }
+
+    /// Reads the documents of the hits, all at once and each only once. One that cannot be read
+    /// is left out.
+    pub(crate) async fn read(&self, seeker: usize, hits: &[Hit]) -> Vec<Document> {
+        let documents = join_all(hits.iter().map(|hit| self.read_one(seeker, hit))).await;
+        documents.into_iter().flatten().collect()
+    }
+
+    async fn read_one(&self, seeker: usize, hit: &Hit) -> Option<Document> {
+        if let Some(known) = lock(&self.read).get(&hit.url) {
+            return Some(known.clone());
+        }
+        let begun = Instant::now();
+        let document = self.tools.url_crawler(&hit.url).await;
+        let count = document.as_ref().map(|_| 1);
+        self.tool("url_crawler", begun, std::slice::from_ref(&hit.url), count);
+        let document = document
+            .inspect_err(|error| tracing::warn!(url = hit.url, %error, "not read"))
+            .ok()?;
+        self.tell(AgentEvent::Read {
+            seeker,
+            title: document.title.clone(),
+            url: document.url.clone(),
+        });
+        lock(&self.read).insert(hit.url.clone(), document.clone());
+        Some(document)
+    }
+
+    fn tool(
+        &self,
+        tool: &str,
+        begun: Instant,
+        input: &[String],
+        result: Result<usize, &AgentError>,
+    ) {
+        let error = result.as_ref().err().map(ToString::to_string);
+        let result = result.map_err(|_| error.as_deref().unwrap_or_default());
+        self.recorder.tool(tool, begun, input, result);
+    }
+}
+
+/// Queries that differ in case, order of spaces or punctuation only are the same.
+fn key(query: &str) -> String {
+    let words = query.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ").to_lowercase()
+}
+
+fn first_text(answer: &ChatCompletion) -> String {
+    let first = answer.choices.first();
+    first
+        .map(|choice| choice.message.text())
+        .unwrap_or_default()
+}
+
+/// Parses JSON; where a server does not constrain its output, also JSON within other text.
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text).or_else(|error| {
+        let inner = text.find('{').zip(text.rfind('}'));
+        match inner {
+            Some((start, end)) if start < end => serde_json::from_str(&text[start..=end]),
+            _ => Err(error),
+        }
+    })
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is only added to: a panic elsewhere leaves it as good as it was.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,307 @@
+//! The whole agent over a small corpus, with a model that follows a script.
+
+use std::sync::{Arc, Mutex};
+
+use agentinfer_agent::{
+    AgentError, AgentEvent, AgentOptions, BoxFuture, Corpus, Document, HttpLlm, Llm, ResearchAgent,
+    Silent, Tools,
+};
+use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, ResponseFormat};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde_json::{Value, json};
+
+/// Answers each request by a function of its step and last message.
+struct Script(fn(&str, &str) -> Value);
+
+impl Llm for Script {
+    fn model(&self) -> &str {
+        "script"
+    }
+
+    fn chat(
+        &self,
+        request: ChatCompletionRequest,
+    ) -> BoxFuture<'_, Result<ChatCompletion, AgentError>> {
+        let Some(ResponseFormat::JsonSchema { json_schema }) = &request.response_format else {
+            panic!("every step asks for JSON of a schema");
+        };
+        let last = request.messages.last().expect("there is one").text();
+        let answer = (self.0)(&json_schema.name, &last).to_string();
+        Box::pin(async move { Ok(completion(&answer)) })
+    }
+}
+
+/// Never answers.
+struct Stuck;
+
+impl Llm for Stuck {
+    fn model(&self) -> &str {
+        "stuck"
+    }
+
+    fn chat(&self, _: ChatCompletionRequest) -> BoxFuture<'_, Result<ChatCompletion, AgentError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn completion(text: &str) -> ChatCompletion {
+    let answer = json!({
+        "id": "1", "object": "chat.completion", "created": 0, "model": "script",
+        "choices": [{
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": "stop",
+        }],
+        "usage": {
+            "prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110,
+            "prompt_tokens_details": {"cached_tokens": 60},
+        },
+    });
+    serde_json::from_value(answer).expect("is a completion")
+}
+
+fn corpus() -> Tools {
+    let document = |title: &str, text: &str| Document {
+        url: format!("{}.txt", title.to_lowercase()),
+        title: title.to_owned(),
+        text: text.to_owned(),
+    };
+    let corpus = Corpus::of(vec![
+        document(
+            "Fortress",
+            "The Fortress was rebuilt by Axel Bergh in 1838.",
+        ),
+        document(
+            "Axel Bergh",
+            "Axel Bergh was an engineer. He was born in Kalmar.",
+        ),
+        document("Kalmar", "Kalmar is a town by the sea."),
+        document("Oslo", "Oslo is the capital of Norway."),
+    ]);
+    Tools::corpus(corpus.expect("has documents"))
+}
+
+fn reading(facts: &str, conclusion: &str, answer: &str) -> Value {
+    json!({"facts": facts, "conclusion": conclusion, "answer": answer})
+}
+
+/// Reads well.
+fn good(step: &str, ask: &str) -> Value {
+    match step {
+        "plan" => json!({"questions": ["Who rebuilt the Fortress?", "Where was #1 born?"]}),
+        "document_qa" if ask.ends_with("Who rebuilt the Fortress?") => reading(
+            "Axel Bergh rebuilt it.",
+            "Axel Bergh rebuilt the Fortress.",
+            "Axel Bergh",
+        ),
+        "document_qa" if ask.ends_with("Where was Axel Bergh born?") => reading(
+            "Born in Kalmar.",
+            "Axel Bergh was born in Kalmar.",
+            "Kalmar.",
+        ),
+        _ => reading("Born in Kalmar.", "He was born in Kalmar.", "\"Kalmar\""),
+    }
+}
+
+const QUESTION: &str = "Where was the engineer who rebuilt the Fortress born?";
+
+async fn answer(script: fn(&str, &str) -> Value) -> (agentinfer_agent::Report, Vec<AgentEvent>) {
+    let agent = ResearchAgent::new(Arc::new(Script(script)), corpus(), AgentOptions::default());
+    let mut events = Vec::new();
+    let mut sink = |event| events.push(event);
+    let report = agent.run(QUESTION, &mut sink).await.expect("answers");
+    (report, events)
+}
+
+#[tokio::test]
+async fn a_chain_of_facts_becomes_a_cited_answer() {
+    let (report, events) = answer(good).await;
+    assert_eq!(report.answer, "Kalmar");
+    assert!(
+        report.cited.starts_with("He was born in Kalmar. [1]"),
+        "{}",
+        report.cited
+    );
+    let titles: Vec<_> = report.sources.iter().map(|source| &*source.title).collect();
+    assert_eq!(titles, ["Fortress", "Axel Bergh"]);
+    assert_eq!(report.sources[1].quote, "He was born in Kalmar.");
+    assert_eq!(
+        (report.totals.llm_calls, report.totals.prompt_tokens),
+        (4, 400)
+    );
+    assert!(matches!(events.first(), Some(AgentEvent::Plan { .. })));
+    assert!(matches!(events.last(), Some(AgentEvent::Answer { .. })));
+}
+
+#[tokio::test]
+async fn no_query_and_no_document_is_asked_for_twice() {
+    let (_, events) = answer(good).await;
+    let mut queries = Vec::new();
+    let mut urls = Vec::new();
+    for event in events {
+        match event {
+            AgentEvent::Search { queries: new, .. } => queries.extend(new),
+            AgentEvent::Read { url, .. } => urls.push(url),
+            _ => {}
+        }
+    }
+    for mut list in [queries, urls] {
+        assert!(!list.is_empty());
+        let all = list.len();
+        list.sort();
+        list.dedup();
+        assert_eq!(list.len(), all, "{list:?}");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_no_document_holds_are_not_facts() {
+    let (report, _) = answer(|step, ask| match step {
+        "document_qa" => reading("It was Zorro.", "Zorro did it.", "Zorro"),
+        _ => good(step, ask),
+    })
+    .await;
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|finding| finding.quote.is_none())
+    );
+    assert_eq!(report.answer, "Kalmar", "the writer still reads for itself");
+}
+
+#[tokio::test]
+async fn verified_facts_beat_an_unsupported_conclusion() {
+    let (report, _) = answer(|step, ask| match step {
+        "write" => reading("It was Zorro.", "Zorro did it.", "Zorro"),
+        _ => good(step, ask),
+    })
+    .await;
+    assert_eq!(report.answer, "Kalmar");
+}
+
+#[tokio::test]
+async fn garbled_replies_do_not_end_the_run() {
+    let (report, _) = answer(|step, ask| match step {
+        "write" => good(step, ask),
+        _ => json!("no object"),
+    })
+    .await;
+    assert_eq!((&*report.answer, report.plan.len()), ("Kalmar", 1));
+}
+
+fn trace(path: &std::path::Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).expect("there is a trace");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("is JSON"));
+    lines.collect()
+}
+
+#[tokio::test]
+async fn the_trace_has_every_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace.jsonl");
+    let options = AgentOptions {
+        trace: Some(path.clone()),
+        ..AgentOptions::default()
+    };
+    let agent = ResearchAgent::new(Arc::new(Script(good)), corpus(), options);
+    let report = agent.run(QUESTION, &mut Silent).await.expect("answers");
+    let lines = trace(&path);
+    assert_eq!(lines[0]["kind"], "run");
+    let calls: Vec<_> = lines.iter().filter(|line| line["kind"] == "llm").collect();
+    assert_eq!(calls.len(), 4);
+    assert_eq!(calls[0]["step"], "plan");
+    assert_eq!(
+        (&calls[0]["prompt_tokens"], &calls[0]["cached_tokens"]),
+        (&json!(100), &json!(60))
+    );
+    let tools = lines.iter().filter(|line| line["kind"] == "tool").count();
+    assert_eq!(tools, report.totals.tool_calls as usize);
+    let end = lines.last().expect("there is one");
+    assert_eq!(
+        (&end["outcome"], &end["answer"]),
+        (&json!("answered"), &json!("Kalmar"))
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_run_leaves_a_trace_that_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace.jsonl");
+    let options = AgentOptions {
+        trace: Some(path.clone()),
+        ..AgentOptions::default()
+    };
+    let agent = ResearchAgent::new(Arc::new(Stuck), corpus(), options);
+    let mut silent = Silent;
+    let mut run = Box::pin(agent.run(QUESTION, &mut silent));
+    tokio::select! {
+        biased;
+        _ = &mut run => panic!("a model that never answers cannot finish a run"),
+        () = std::future::ready(()) => {}
+    }
+    drop(run);
+    let lines = trace(&path);
+    assert_eq!(lines[0]["question"], QUESTION);
+    assert_eq!(lines.last().expect("there is one")["outcome"], "cancelled");
+}
+
+#[tokio::test]
+async fn an_empty_question_is_refused() {
+    let agent = ResearchAgent::new(Arc::new(Stuck), corpus(), AgentOptions::default());
+    let error = agent.run(" \n", &mut Silent).await.expect_err("is refused");
+    assert!(matches!(error, AgentError::EmptyQuestion));
+}
+
+/// Requests seen by the server of [`http_servers_are_asked_and_their_errors_passed_on`].
+type Seen = Arc<Mutex<Vec<Value>>>;
+
+#[tokio::test]
+async fn http_servers_are_asked_and_their_errors_passed_on() {
+    let seen = Seen::default();
+    let keep = seen.clone();
+    let handler = move |axum::Json(body): axum::Json<Value>| {
+        let keep = keep.clone();
+        async move {
+            let good = body["model"] == "good";
+            keep.lock().expect("not poisoned").push(body);
+            if good {
+                let answer = serde_json::to_value(completion("hello")).expect("serializes");
+                return (StatusCode::OK, axum::Json(answer));
+            }
+            let error = json!({"message": "no such model", "type": "invalid_request_error"});
+            (StatusCode::NOT_FOUND, axum::Json(json!({"error": error})))
+        }
+    };
+    let app = Router::new().route("/v1/chat/completions", post(handler));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("binds");
+    let base = format!("http://{}", listener.local_addr().expect("is bound"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let ask = |model: &str| ChatCompletionRequest {
+        model: model.to_owned(),
+        ..ChatCompletionRequest::default()
+    };
+    for url in [base.clone(), format!("{base}/v1/")] {
+        let llm = HttpLlm::new(&url, Some("key".to_owned()), "good").expect("is set up");
+        let answer = llm.chat(ask("good")).await.expect("answers");
+        assert_eq!(answer.choices[0].message.text(), "hello");
+    }
+    let llm = HttpLlm::new(&base, None, "bad").expect("is set up");
+    let error = llm.chat(ask("bad")).await.expect_err("fails").to_string();
+    assert!(
+        error.contains("404") && error.contains("no such model"),
+        "{error}"
+    );
+    assert_eq!(seen.lock().expect("not poisoned").len(), 3);
+
+    let nowhere = HttpLlm::new("http://127.0.0.1:1", None, "x").expect("is set up");
+    let error = nowhere.chat(ask("x")).await.expect_err("fails").to_string();
+    assert!(error.contains("is it running?"), "{error}");
+}

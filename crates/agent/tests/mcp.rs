@@ -1,0 +1,133 @@
+//! Tools of an MCP server over stdio: this very program is the server when it is told to be.
+//!
+//! It has no test harness, because the harness writes to the output that MCP speaks over.
+
+use std::collections::HashMap;
+
+use agentinfer_agent::{AgentError, Fetch, McpMapping, McpServer, McpTools, Search};
+use rmcp::handler::server::wrapper::Parameters;
+use rmcp::model::{CallToolResult, ContentBlock};
+use rmcp::schemars::JsonSchema;
+use rmcp::{ErrorData, ServerHandler, ServiceExt, tool, tool_handler, tool_router};
+use serde::Deserialize;
+
+/// The argument that makes this program the server.
+const SERVE: &str = "--serve-notes";
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+struct Query {
+    query: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+struct Name {
+    id: String,
+}
+
+/// A server with two notes.
+#[derive(Clone)]
+struct Notes;
+
+#[tool_router]
+impl Notes {
+    #[tool(description = "Finds notes")]
+    async fn find_notes(&self, Parameters(Query { query }): Parameters<Query>) -> String {
+        format!(r#"{{"results": [{{"id": 7, "title": "About {query}", "text": "short"}}]}}"#)
+    }
+
+    #[tool(description = "Reads a note")]
+    async fn read_note(
+        &self,
+        Parameters(Name { id }): Parameters<Name>,
+    ) -> Result<CallToolResult, ErrorData> {
+        Ok(match id.as_str() {
+            "7" => CallToolResult::success(vec![ContentBlock::text("The whole note.")]),
+            _ => CallToolResult::error(vec![ContentBlock::text("no such note")]),
+        })
+    }
+}
+
+#[tool_handler]
+impl ServerHandler for Notes {}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("starts");
+    if std::env::args().any(|argument| argument == SERVE) {
+        runtime.block_on(serve());
+    } else {
+        runtime.block_on(check());
+    }
+}
+
+async fn serve() {
+    let server = Notes
+        .serve(rmcp::transport::stdio())
+        .await
+        .expect("is spoken to");
+    server.waiting().await.expect("ends well");
+}
+
+fn server(command: String) -> McpServer {
+    McpServer::Stdio {
+        command,
+        arguments: vec![SERVE.to_owned()],
+        environment: HashMap::new(),
+    }
+}
+
+fn mapping() -> McpMapping {
+    McpMapping {
+        search_tool: "find_notes".to_owned(),
+        query_argument: "query".to_owned(),
+        fetch_tool: "read_note".to_owned(),
+        url_argument: "id".to_owned(),
+    }
+}
+
+async fn check() {
+    let this = std::env::current_exe().expect("this program has a path");
+    let this = this.to_string_lossy().into_owned();
+    let tools = McpTools::connect(&server(this.clone()), mapping()).await;
+    let tools = tools.expect("connects");
+
+    let hits = tools.search("lakes", 5).await.expect("answers");
+    assert_eq!(
+        (&*hits[0].url, &*hits[0].title, &*hits[0].snippet),
+        ("7", "About lakes", "short")
+    );
+    let note = tools.fetch(&hits[0].url).await.expect("is read");
+    assert_eq!(note.text, "The whole note.");
+    let error = tools
+        .fetch("8")
+        .await
+        .expect_err("is not there")
+        .to_string();
+    assert!(error.contains("no such note"), "{error}");
+
+    let wrong = McpTools::connect(&server(this), McpMapping::default()).await;
+    let error = wrong.expect_err("lacks the tool").to_string();
+    assert!(
+        error.contains("search") && error.contains("find_notes"),
+        "{error}"
+    );
+
+    let missing = server("/nonexistent/mcp-server".to_owned());
+    let error = McpTools::connect(&missing, mapping())
+        .await
+        .expect_err("cannot start");
+    assert!(matches!(error, AgentError::Tool { .. }));
+    assert!(
+        error.to_string().contains("/nonexistent/mcp-server"),
+        "{error}"
+    );
+
+    let nowhere = McpServer::Http {
+        url: "http://127.0.0.1:1/mcp".to_owned(),
+    };
+    let error = McpTools::connect(&nowhere, mapping())
+        .await
+        .expect_err("is not there");
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}

@@ -1,0 +1,177 @@
+//! `agentinfer bench`: measurements, and reports that programs can read.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use agentinfer_agent::AgentOptions;
+use agentinfer_bench::engine::{Case, EngineBenchOptions, run_engine_bench};
+use agentinfer_bench::{BenchReport, ModelFile, ResearchOptions, research};
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::output;
+use crate::think::{self, Thinker};
+
+/// Measure the engine and the agent.
+///
+/// Each benchmark shows its results and, with --json FILE, writes them with all samples, the
+/// machine, the models and the command line. The keys are described in docs/bench.md.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Engine(EngineArgs),
+    Research(ResearchArgs),
+}
+
+/// Compare the engine's speed with llama.cpp's own programs.
+///
+/// Measures prefill and decode of one stream, the throughput of 1, 4 and 8 chats that share a
+/// system prompt, and the time to first token of a resident prefix. The arms take turns within one
+/// run, so that a machine that warms up or is disturbed favours nobody. Leave the machine alone
+/// meanwhile.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    agentinfer bench engine --model qwen2.5-coder-0.5b --cases prefill_1,decode_1\n  \
+    agentinfer bench engine --model qwen2.5-coder-0.5b --llama-bench /opt/llama.cpp/llama-bench \
+    --llama-server /opt/llama.cpp/llama-server --json engine.json")]
+pub(crate) struct EngineArgs {
+    /// The model: a name from `agentinfer models list` or a GGUF file.
+    #[arg(long, default_value = "qwen2.5-coder-0.5b")]
+    model: String,
+    /// llama.cpp's llama-bench; without it single streams have no peer.
+    #[arg(long, value_name = "PATH")]
+    llama_bench: Option<PathBuf>,
+    /// llama.cpp's llama-server; without it chats have no peer.
+    #[arg(long, value_name = "PATH")]
+    llama_server: Option<PathBuf>,
+    /// Threads that every arm computes with [default: one per usable core].
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// Counted runs of every case.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    runs: u32,
+    /// The cases, separated by commas [default: all]: prefill_1, decode_1, chats_1, chats_4,
+    /// chats_8, ttft_resident.
+    #[arg(long, value_delimiter = ',', value_name = "CASES")]
+    cases: Vec<Case>,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Run the research agent over questions and score its answers.
+///
+/// Reports exact match, F1, turns, tokens and time per question.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    agentinfer bench research --tasks hotpotqa/tasks.jsonl --corpus hotpotqa/corpus.jsonl \
+    --n 40 --json research.json")]
+pub(crate) struct ResearchArgs {
+    /// The questions: JSONL rows of {"id", "question", "answers"}.
+    #[arg(long, value_name = "FILE.jsonl")]
+    tasks: PathBuf,
+    /// What they are answered from; as in `agentinfer run`.
+    #[arg(long, value_name = "DIR|FILE.jsonl")]
+    corpus: PathBuf,
+    /// How many questions of the file to skip.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    skip: usize,
+    /// How many questions to ask then [default: all].
+    #[arg(long, value_name = "N")]
+    n: Option<usize>,
+    /// How many run at a time.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    sessions: usize,
+    /// The name of this setting in the report.
+    #[arg(long, default_value = "large_only", value_name = "NAME")]
+    arm: String,
+    /// Write one trace per question into this folder.
+    #[arg(long, value_name = "DIR")]
+    traces: Option<PathBuf>,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    think: think::Args,
+}
+
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        match command {
+            Command::Engine(args) => engine(args).await?,
+            Command::Research(args) => agent(args).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn engine(args: EngineArgs) -> Result<()> {
+    let started = SystemTime::now();
+    let mut options = EngineBenchOptions::new(args.model.clone(), std::env::current_exe()?);
+    options.llama_bench = args.llama_bench;
+    options.llama_server = args.llama_server;
+    options.threads = args.threads;
+    options.runs = args.runs;
+    if !args.cases.is_empty() {
+        options.cases = args.cases;
+    }
+    let mut progress = output::note;
+    let results = unless_interrupted(run_engine_bench(&options, &mut progress)).await??;
+    output::line(results.table())?;
+    let file = ModelFile::at(&agentinfer_models::resolve(&args.model)?);
+    report(
+        "engine",
+        (args.model, file),
+        started,
+        results,
+        args.json.as_deref(),
+    )
+}
+
+async fn agent(args: ResearchArgs) -> Result<()> {
+    let started = SystemTime::now();
+    let thinker = Thinker::start(&args.think).await?;
+    let options = ResearchOptions {
+        tasks: args.tasks,
+        corpus: args.corpus,
+        skip: args.skip,
+        n: args.n,
+        sessions: args.sessions,
+        arm: args.arm,
+        agent: AgentOptions::default(),
+        traces: args.traces,
+    };
+    let work = research(thinker.llm.clone(), &options, |done| {
+        output::note(&done.to_string())
+    });
+    let results = unless_interrupted(work).await;
+    let model = (thinker.name.clone(), thinker.file.clone());
+    thinker.stop().await;
+    let results = results??;
+    output::json(&results.arms)?;
+    report("research", model, started, results, args.json.as_deref())
+}
+
+/// What `work` comes to, unless Ctrl-C comes first.
+async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T> {
+    tokio::select! {
+        done = work => Ok(done),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing was reported"),
+    }
+}
+
+fn report(
+    bench: &'static str,
+    (name, file): (String, ModelFile),
+    started: SystemTime,
+    results: impl Serialize,
+    path: Option<&Path>,
+) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let models = BTreeMap::from([(name, file)]);
+    BenchReport::new(bench, models, started, results).write(path)?;
+    output::note(&format!("the report is in {}", path.display()));
+    Ok(())
+}

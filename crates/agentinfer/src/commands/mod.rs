@@ -1,0 +1,26 @@
+//! One file per subcommand: its arguments, and the library calls they stand for.
+
+pub(crate) mod bench;
+pub(crate) mod doctor;
+pub(crate) mod index;
+pub(crate) mod models;
+pub(crate) mod run;
+pub(crate) mod serve;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+
+/// Runs a subcommand.
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Models(command) => models::run(command),
+        Command::Serve(args) => serve::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Index(args) => index::run(args),
+        Command::Bench(command) => bench::run(command),
+        Command::Doctor(args) => doctor::run(args),
+    }
+}

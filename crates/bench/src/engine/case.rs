@@ -1,0 +1,130 @@
+//! What is measured.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// Tokens of the prompt in `prefill_1`.
+pub(super) const PROMPT_TOKENS: usize = 512;
+/// Tokens generated in `decode_1`, and by every chat.
+pub(super) const GENERATED_TOKENS: usize = 64;
+
+/// One comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Case {
+    /// Prompt tokens per second of one stream.
+    Prefill1,
+    /// Generated tokens per second of one stream.
+    Decode1,
+    /// Generated tokens per second of one chat over HTTP, its prefill included.
+    Chats1,
+    /// The same of 4 chats at once, over all of them.
+    Chats4,
+    /// The same of 8 chats at once, over all of them.
+    Chats8,
+    /// Seconds to the first token of a second turn, the first of which is resident.
+    TtftResident,
+}
+
+impl Case {
+    /// All cases, in the order in which they run.
+    pub const ALL: [Self; 6] = [
+        Self::Prefill1,
+        Self::Decode1,
+        Self::Chats1,
+        Self::Chats4,
+        Self::Chats8,
+        Self::TtftResident,
+    ];
+
+    /// The name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prefill1 => "prefill_1",
+            Self::Decode1 => "decode_1",
+            Self::Chats1 => "chats_1",
+            Self::Chats4 => "chats_4",
+            Self::Chats8 => "chats_8",
+            Self::TtftResident => "ttft_resident",
+        }
+    }
+
+    /// The unit of its samples.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::TtftResident => "s",
+            _ => "tok/s",
+        }
+    }
+
+    /// Whether a larger sample is a better one.
+    pub fn more_is_better(self) -> bool {
+        self != Self::TtftResident
+    }
+
+    /// Whether it is measured through a server, and not in process.
+    pub(super) fn is_served(self) -> bool {
+        !matches!(self, Self::Prefill1 | Self::Decode1)
+    }
+
+    /// How many chats run at once.
+    pub(super) fn chats(self) -> usize {
+        match self {
+            Self::Chats4 => 4,
+            Self::Chats8 => 8,
+            _ => 1,
+        }
+    }
+
+    /// A seed of its own for every case and run, the same for all that are compared.
+    pub(super) fn seed(self, run: u32) -> u64 {
+        (u64::from(run) << 8) | self as u64
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|case| case.name() == name);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("there is no case `{name}`; choose from {known}")
+        })
+    }
+}
+
+impl Serialize for Case {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_cases() {
+        for case in Case::ALL {
+            assert_eq!(case.name().parse(), Ok(case));
+        }
+        let error = "chats_9".parse::<Case>().unwrap_err();
+        assert!(error.contains("chats_8"), "{error}");
+    }
+
+    #[test]
+    fn no_two_runs_share_a_seed() {
+        let runs = || (0..100).flat_map(|run| Case::ALL.map(|case| case.seed(run)));
+        assert_eq!(runs().collect::<BTreeSet<_>>().len(), runs().count());
+    }
+}

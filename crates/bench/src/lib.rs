@@ -1,0 +1,26 @@
+//! Benchmarks and their machine-readable reports.
+//!
+//! | File | What it knows |
+//! |---|---|
+//! | `engine/` | the engine's speed beside llama.cpp's own programs |
+//! | `research.rs` | the research agent over a file of questions: quality, tokens, time |
+//! | `score.rs` | exact match and F1 of short answers |
+//! | `report.rs` | the JSON file that every benchmark writes |
+//!
+//! ```
+//! use agentinfer_bench::Score;
+//!
+//! let score = Score::of("the Nick Hexum.", &["Nicholas Nick Hexum"]);
+//! assert_eq!((score.em, score.f1), (0.0, 0.8));
+//! ```
+
+pub mod engine;
+mod error;
+mod report;
+mod research;
+mod score;
+
+pub use error::BenchError;
+pub use report::{BenchReport, Machine, ModelFile};
+pub use research::{ArmRow, Progress, ResearchOptions, ResearchResults, TaskRow, research};
+pub use score::Score;
