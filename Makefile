@@ -10,9 +10,9 @@ SHELL := /bin/bash
 
 AGENTINFER := target/release/agentinfer
 # The client that the server is tested with. A stamp file tells which version a venv has.
-OPENAI := openai==3.54.0
+OPENAI_VERSION := 3.54.0
 VENV := target/venv
-VENV_STAMP := $(VENV)/.$(OPENAI)
+VENV_STAMP := $(VENV)/.openai-$(OPENAI_VERSION)
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 14
@@ -39,8 +39,9 @@ test: build $(VENV_STAMP) ## run the whole test suite
 $(VENV_STAMP): | setup
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check '$(OPENAI)'
-	touch '$@'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		openai==$(OPENAI_VERSION)
+	touch $@
 
 lint: setup ## check formatting and clippy's warnings
 	cargo fmt --all -- --check

@@ -13,7 +13,13 @@ fn model_path() -> PathBuf {
         .expect("the test model is installed; `make test` does that")
 }
 
+/// One thread each: tests run side by side, and threads that wait for each other by spinning are
+/// many times slower when they share cores.
 fn spawn(options: LlamaOptions) -> EngineHandle {
+    let options = LlamaOptions {
+        threads: Some(1),
+        ..options
+    };
     let opened = open(&model_path(), &options).expect("the test model opens");
     let engine = Engine::new(opened.model, opened.vocabulary, EngineOptions::default());
     EngineHandle::spawn("real", engine).expect("a thread starts")
