@@ -120,7 +120,7 @@ impl ApiError {
     pub(crate) fn body_too_large(limit: usize) -> Self {
         let message = format!(
             "the body is larger than the {limit} bytes that this server accepts; send less, or \
-             raise its limit with `--max-body-bytes`"
+             raise its `max_body_bytes`"
         );
         Self::new(Failure::BodyTooLarge, message)
     }
@@ -156,6 +156,9 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, reason) = (self.status, Reason(self.reason().to_owned()));
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = self.detail.message, "a request failed");
+        }
         let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         if matches!(

@@ -15,7 +15,7 @@ import openai
 URL, KEY, MODEL, CONTEXT_TOKENS = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
 # Without retries, so that a wrong status shows as what it is.
-client = openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0, timeout=50)
+client = openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0, timeout=120)
 
 HELLO = [{"role": "user", "content": "Say hello in one short sentence."}]
 

@@ -33,6 +33,9 @@ fn runtime() -> Runtime {
     tier.llama = LlamaOptions {
         cells: 4 * CONTEXT_TOKENS,
         context_tokens: Some(CONTEXT_TOKENS),
+        // Two threads wait for each other at every layer, which takes for ever while other tests
+        // and builds want the cores too.
+        threads: Some(1),
         ..LlamaOptions::default()
     };
     Runtime::start(RuntimeOptions::new(vec![tier])).expect("the model loads")
