@@ -38,6 +38,12 @@ pub enum EngineError {
     /// The constraint could not be followed any further.
     #[error("the output constraint failed: {0}; simplify the schema or grammar")]
     Constraint(String),
+    /// The request ended without a last event.
+    #[error(
+        "the request was given up: its client did not read it in time, or the engine ended; \
+         send it again and read the stream as it comes"
+    )]
+    GivenUp,
     /// The engine is shutting down, or has stopped.
     #[error("the engine is shutting down")]
     Stopped,

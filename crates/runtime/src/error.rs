@@ -93,9 +93,12 @@ impl RuntimeError {
             Self::Conversation(_) => Some("invalid_value"),
             Self::Engine(error) => match error {
                 EngineError::ContextOverflow { .. } => Some("context_length_exceeded"),
-                EngineError::InvalidRequest { .. } => Some("invalid_value"),
+                EngineError::InvalidRequest { .. } | EngineError::Constraint(_) => {
+                    Some("invalid_value")
+                }
                 EngineError::QueueFull { .. } => Some("rate_limit_exceeded"),
                 EngineError::Stopped => Some("shutting_down"),
+                EngineError::GivenUp => Some("given_up"),
                 _ => Some("model_failed"),
             },
             _ => None,

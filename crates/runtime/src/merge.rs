@@ -25,7 +25,7 @@ impl Merged {
     }
 
     /// The next event of any completion, with the completion's index; `None` after the last.
-    /// A completion that ends without a last event failed: its engine is gone.
+    /// A completion that ends without a last event was given up by its engine.
     pub(crate) async fn next(&mut self) -> Option<(usize, Event)> {
         poll_fn(|context| self.poll(context)).await
     }
@@ -41,7 +41,7 @@ impl Merged {
             let Poll::Ready(event) = pin!(completion.next()).poll(context) else {
                 continue;
             };
-            let event = event.unwrap_or(Event::Failed(EngineError::Stopped));
+            let event = event.unwrap_or(Event::Failed(EngineError::GivenUp));
             if matches!(event, Event::Finished(_) | Event::Failed(_)) {
                 self.completions[index] = None;
             }
