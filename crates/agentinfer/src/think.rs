@@ -33,7 +33,7 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     server_key: Option<String>,
-    /// TOML file with settings; its [engine] counts here.
+    /// TOML file with settings; its `[engine]` counts here.
     #[arg(long, env = "AGENTINFER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

@@ -1,5 +1,8 @@
 //! The command as its users meet it: a process with arguments, an environment and two outputs.
 
+// Helpers of tests are tests: what cannot be unwrapped fails them.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -4,6 +4,9 @@
 //! `tidy: allow KIND because REASON`, with KIND one of the names in [`KINDS`]. For a file's length
 //! it may stand anywhere in the file, else on the line itself or right above it.
 
+// Helpers of tests are tests: what cannot be unwrapped fails them.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -186,7 +186,11 @@ mod tests {
 
     #[test]
     fn the_store_follows_the_environment() {
-        let cases: [(&[(&str, &str)], Option<&str>); 4] = [
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            Option<&'static str>,
+        );
+        let cases: [Case; 4] = [
             (
                 &[("AGENTINFER_HOME", "/a"), ("XDG_CACHE_HOME", "/x")],
                 Some("/a/models"),

@@ -1,5 +1,8 @@
 //! The hub source: the real client library against a hub on the loopback.
 
+// Helpers of tests are tests: what cannot be unwrapped fails them.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The package source against a client that does what it is told.
 
+// Helpers of tests are tests: what cannot be unwrapped fails them.
+#![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
 mod common;

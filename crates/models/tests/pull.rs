@@ -1,5 +1,8 @@
 //! Pulls from a local source: what is published, what is kept, what is thrown away.
 
+// Helpers of tests are tests: what cannot be unwrapped fails them.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -12,6 +12,7 @@ use agentinfer_bench::{BenchReport, ModelFile, ResearchOptions, research};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::commands::serve::stop_signal;
 use crate::output;
 use crate::think::{self, Thinker};
 
@@ -154,11 +155,12 @@ async fn agent(args: ResearchArgs) -> Result<()> {
     report("research", model, started, results, args.json.as_deref())
 }
 
-/// What `work` comes to, unless Ctrl-C comes first.
+/// What `work` comes to, unless a request to stop comes first: then it is dropped, and what it
+/// started ends with it.
 async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T> {
     tokio::select! {
         done = work => Ok(done),
-        _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing was reported"),
+        () = stop_signal() => bail!("interrupted; nothing was reported"),
     }
 }
 

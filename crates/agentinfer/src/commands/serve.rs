@@ -65,7 +65,7 @@ async fn serve(config: Config) -> Result<()> {
 }
 
 /// Resolves at the first request to stop; from then on a second Ctrl-C ends the process.
-async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     let interrupted = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {
