@@ -10,6 +10,7 @@ use crate::AgentError;
 use crate::event::{AgentEvent, EventSink};
 use crate::llm::Llm;
 use crate::planner::plan;
+use crate::question::AnswerKind;
 use crate::run::Run;
 use crate::seeker::{Finding, seek_all};
 use crate::tools::Tools;
@@ -114,7 +115,11 @@ impl ResearchAgent {
 }
 
 async fn work(run: &Run<'_>, question: &str) -> Result<Report, AgentError> {
-    let plan = plan(run, question).await?;
+    // A choice between things that the question names is one reading of their documents.
+    let plan = match AnswerKind::of(question) {
+        AnswerKind::Choice(_) => vec![question.to_owned()],
+        _ => plan(run, question).await?,
+    };
     // A plan of one question is the writer's own work.
     let findings = match plan.len() {
         1 => Vec::new(),

@@ -28,6 +28,14 @@ pub(crate) fn support(statement: &str, documents: &[Document]) -> Option<Quote> 
     })
 }
 
+/// The sentence that supports each sentence of a text, where one does.
+pub(crate) fn supports(text: &str, documents: &[Document]) -> Vec<Quote> {
+    let sentences = sentences(text);
+    sentences
+        .filter_map(|sentence| support(sentence, documents))
+        .collect()
+}
+
 fn best_sentence(
     statement: &str,
     documents: &[Document],

@@ -83,12 +83,12 @@ impl AnswerKind {
 fn last_sentence(question: &str) -> &str {
     let question = question.trim();
     let inner = question.trim_end_matches(['?', '.', '!', ' ']);
-    let ends = inner.match_indices(['.', '?', '!']).filter(|&(at, mark)| {
+    let mut ends = inner.match_indices(['.', '?', '!']).filter(|&(at, mark)| {
         let word = inner[..at].rsplit(' ').next().unwrap_or_default();
         let sentence = mark != "." || (word.len() > 3 && !word.starts_with(char::is_uppercase));
         sentence && inner[at + 1..].starts_with(' ')
     });
-    match ends.last() {
+    match ends.next_back() {
         Some((end, _)) => question[end + 1..].trim_start(),
         None => question,
     }

@@ -1,7 +1,7 @@
 //! The record of a run: every call of a model or tool, one JSON object a line.
 //!
-//! Lines are written through as they happen, so whatever ends the run - an error, Ctrl-C, a crash
-//! - leaves a file that can be read. The last line says how the run ended; it is written when the
+//! Lines are written through as they happen, so whatever ends the run (an error, Ctrl-C, a crash)
+//! leaves a file that can be read. The last line says how the run ended; it is written when the
 //! recorder is dropped, which is also what cancelling a run does.
 
 use std::fs::File;

@@ -1,11 +1,8 @@
 //! Live search and crawling, against a web server on loopback.
 
-use std::collections::HashMap;
-
 use agentinfer_agent::{AgentError, Fetch, Search, SearchApi, WebPages, WebSearch};
 use axum::Router;
-use axum::extract::Query;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 
@@ -39,14 +36,12 @@ async fn serve() -> String {
     format!("http://{address}")
 }
 
-async fn searxng(Query(query): Query<HashMap<String, String>>) -> impl IntoResponse {
-    if query.get("format").map(String::as_str) != Some("json") {
-        return (StatusCode::FORBIDDEN, String::new());
-    }
-    match query.get("q").map(String::as_str) {
-        Some("a & b?") => (StatusCode::OK, format!(r#"{{"results": {RESULTS}}}"#)),
-        Some("refuse") => (StatusCode::FORBIDDEN, String::new()),
-        _ => (StatusCode::OK, r#"{"results": []}"#.to_owned()),
+async fn searxng(uri: Uri) -> impl IntoResponse {
+    match uri.query() {
+        Some("q=a+%26+b%3F&format=json") => {
+            (StatusCode::OK, format!(r#"{{"results": {RESULTS}}}"#))
+        }
+        _ => (StatusCode::FORBIDDEN, String::new()),
     }
 }
 

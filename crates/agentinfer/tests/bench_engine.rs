@@ -11,7 +11,16 @@ use serde_json::Value;
 fn bench(cases: &str, folder: &Path) -> Value {
     let file = folder.join("report.json");
     let output = Command::new(env!("CARGO_BIN_EXE_agentinfer"))
-        .args(["bench", "engine", "--model", "smollm2-135m", "--runs", "1"])
+        .args([
+            "bench",
+            "engine",
+            "--model",
+            "smollm2-135m",
+            "--runs",
+            "1",
+            "--threads",
+            "1",
+        ])
         .args(["--cases", cases, "--json"])
         .arg(&file)
         .output()

@@ -1,8 +1,4 @@
-//! A simulated model: deterministic tokens, a measured latency curve, a virtual clock.
-//!
-//! The logits of an entry depend on every token that its sequence really holds, so an engine that
-//! shares, evicts or rolls back the wrong cells generates different tokens. And it refuses what
-//! a real model would abort the process for, which makes it a strict oracle for the step loop.
+//! A simulated model and its vocabulary.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +64,9 @@ impl LatencyCurve {
     }
 }
 
-/// A model without weights. See the [module documentation](self).
+/// A model without weights: deterministic tokens on a latency curve and a virtual clock. Its
+/// logits depend on every token that a sequence really holds, and it refuses what a real model
+/// would abort for, so it is a strict oracle for the step loop.
 #[derive(Clone, Debug)]
 pub struct SimModel {
     limits: ModelLimits,

@@ -119,9 +119,12 @@ mod tests {
         (text, None)
     }
 
+    /// Stop texts, the tokens' bytes, the text and the stop expected.
+    type Case<'a> = (&'a [&'a str], &'a [&'a [u8]], &'a str, Option<&'a str>);
+
     #[test]
     fn stops_and_characters_across_tokens() {
-        let cases: &[(&[&str], &[&[u8]], &str, Option<&str>)] = &[
+        let cases: &[Case<'_>] = &[
             (&[], &[b"ab", b"c"], "abc", None),
             (&["END"], &[b"aE", b"N", b"Db"], "a", Some("END")),
             (&["END"], &[b"aE", b"Nx"], "aENx", None),

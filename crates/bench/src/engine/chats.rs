@@ -1,11 +1,12 @@
 //! The loads that servers are put under.
 
+use std::time::Instant;
+
 use agentinfer_engine::Vocabulary;
 use fastrand::Rng;
 use futures_util::future::try_join_all;
 use reqwest::Client;
 use serde_json::{Map, Value, json};
-use std::time::Instant;
 
 use super::Case;
 use super::case::GENERATED_TOKENS;

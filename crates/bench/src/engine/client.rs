@@ -41,7 +41,12 @@ impl<'a> From<&'a ServerProcess> for Target<'a> {
 
 /// A client for all requests.
 pub(super) fn client() -> Result<Client, BenchError> {
-    let built = Client::builder().timeout(ANSWER_DEADLINE).build();
+    let built = Client::builder()
+        .timeout(ANSWER_DEADLINE)
+        // Every request has a connection of its own: while others are measured, a server closes
+        // the ones that are kept, and the next request could run into that.
+        .pool_max_idle_per_host(0)
+        .build();
     built.map_err(|source| BenchError::Unreachable {
         server: "any server".to_owned(),
         source,

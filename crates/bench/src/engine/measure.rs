@@ -65,7 +65,10 @@ impl Arm<'_> {
         match self {
             Self::InProcess(engine) => engine.sample(case, case.seed(run)).await,
             Self::LlamaBench(bench) => bench.sample(case).await.map(Sample::new),
-            Self::Server(server, load) => load.sample(Target::from(*server), case, run).await,
+            Self::Server(server, load) => {
+                let sample = load.sample(Target::from(*server), case, run).await;
+                sample.map_err(|error| server.failure(&error.to_string()))
+            }
         }
     }
 
@@ -83,7 +86,7 @@ pub(super) struct Measured {
     pub(super) results: Vec<CaseResult>,
     /// Our engine's counters, summed over the samples.
     pub(super) stats: StatsSnapshot,
-    /// Arms that used the processor while others were measured, and what share of a core.
+    /// By server, the share of a core that it used while others were measured.
     pub(super) idle_cpu: Vec<(String, f64)>,
 }
 
@@ -120,7 +123,9 @@ pub(super) async fn measure(
     }
     let all = arms.iter().zip(&samples);
     let results = all.map(|(arm, samples)| result(case, arm.name(), samples));
-    let idle_cpu = arms.iter().zip(idle_cpu).map(|(arm, share)| {
+    let seen = arms.iter().zip(idle_cpu);
+    let seen = seen.filter(|(arm, _)| arm.cpu_seconds().is_some());
+    let idle_cpu = seen.map(|(arm, share)| {
         if share > IDLE_CPU {
             progress(&warning(arm.name(), share));
         }

@@ -230,6 +230,9 @@ impl Bench {
         for &case in cases() {
             all.add(measure(case, &arms, self.runs, progress).await?);
         }
+        for server in servers {
+            server.stop().await?;
+        }
         Ok(())
     }
 

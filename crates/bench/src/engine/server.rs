@@ -48,6 +48,7 @@ pub(super) struct ServerProcess {
     /// Its command line.
     pub(super) typed: String,
     child: Child,
+    log: NamedTempFile,
 }
 
 /// The servers to compare, ours first.
@@ -109,6 +110,7 @@ impl ServerPlan {
             url: self.url,
             typed,
             child,
+            log,
         };
         let begun = Instant::now();
         while !server.is_ready(client).await {
@@ -121,9 +123,7 @@ impl ServerPlan {
                     continue;
                 }
             };
-            let said = std::fs::read(log.path()).unwrap_or_default();
-            let said = tail(&String::from_utf8_lossy(&said));
-            return Err(failed(arm, format!("{problem}\n{said}")));
+            return Err(server.failure(&problem));
         }
         Ok(server)
     }
@@ -133,6 +133,19 @@ impl ServerProcess {
     async fn is_ready(&self, client: &reqwest::Client) -> bool {
         let answer = client.get(format!("{}/health", self.url)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Ends the server, and waits until it has ended.
+    pub(super) async fn stop(mut self) -> Result<(), BenchError> {
+        let ended = self.child.kill().await;
+        ended.map_err(|error| failed(self.arm, format!("it cannot be ended: {error}")))
+    }
+
+    /// A problem with the server, and the last that it said itself.
+    pub(super) fn failure(&self, problem: &str) -> BenchError {
+        let said = std::fs::read(self.log.path()).unwrap_or_default();
+        let said = tail(&String::from_utf8_lossy(&said));
+        failed(self.arm, format!("{problem}; it said last:\n{said}"))
     }
 
     /// Processor time used so far, over all cores; absent where the system does not say.
