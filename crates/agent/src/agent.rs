@@ -17,8 +17,8 @@ use crate::tools::Tools;
 use crate::trace::{Recorder, Totals};
 use crate::writer::{Source, cite, write};
 
-/// How the agent works. The defaults were tuned on the first 40 questions of HotpotQA and MuSiQue
-/// with Qwen2.5-Coder 1.5B.
+/// How the agent works. The defaults are chosen for models of about 1.5 billion parameters, which
+/// mix documents up when they read many at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentOptions {
     /// How often a seeker searches while its answer cannot be verified.

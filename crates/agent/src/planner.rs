@@ -3,6 +3,7 @@
 use crate::AgentError;
 use crate::event::AgentEvent;
 use crate::prompts::{self, MOST_QUESTIONS, Planned};
+use crate::question::AnswerKind;
 use crate::run::{Run, Step};
 
 /// Enough for four long sub-questions.
@@ -18,7 +19,7 @@ pub(crate) async fn plan(run: &Run<'_>, question: &str) -> Result<Vec<String>, A
         max_tokens: PLAN_TOKENS,
     };
     let questions = match run.ask::<Planned>(step).await {
-        Ok(planned) => sane(planned.questions),
+        Ok(planned) => useful(sane(planned.questions), &AnswerKind::of(question)),
         Err(AgentError::BadReply { reason, .. }) => {
             tracing::debug!(reason, "no plan");
             Vec::new()
@@ -33,6 +34,19 @@ pub(crate) async fn plan(run: &Run<'_>, question: &str) -> Result<Vec<String>, A
         questions: questions.clone(),
     });
     Ok(questions)
+}
+
+/// Drops a plan whose parts do not depend on each other, unless the question compares: then the
+/// model only cut the question up and lost what ties its parts together.
+fn useful(questions: Vec<String>, kind: &AnswerKind) -> Vec<String> {
+    let chained = questions
+        .iter()
+        .any(|question| references(question).next().is_some());
+    if chained || *kind == AnswerKind::YesNo {
+        questions
+    } else {
+        Vec::new()
+    }
 }
 
 /// Drops empty and repeated sub-questions, and everything from the first one on that refers to
@@ -95,6 +109,18 @@ mod tests {
         assert_eq!(sane(&["Who?", "Where is #2?", "When?"]), ["Who?"]);
         assert_eq!(sane(&["What about #1?"]), [""; 0]);
         assert_eq!(sane(&["a", "b", "c", "d", "e"]).len(), MOST_QUESTIONS);
+    }
+
+    #[test]
+    fn plans_that_do_not_chain_are_for_comparisons_only() {
+        for (questions, kind, kept) in [
+            (["Who?", "Where is #1?"], AnswerKind::Open, 2),
+            (["Who?", "Where?"], AnswerKind::Open, 0),
+            (["Is A?", "Is B?"], AnswerKind::YesNo, 2),
+        ] {
+            let questions = questions.map(str::to_owned).to_vec();
+            assert_eq!(useful(questions, &kind).len(), kept, "{kind:?}");
+        }
     }
 
     #[test]

@@ -195,7 +195,10 @@ fn tidy(answer: &str) -> String {
     let answer = match answer.strip_suffix(['.', ',', ';']) {
         // `Jr.`, `U.S.`, `Inc.` keep theirs.
         Some(bare)
-            if bare.contains(' ') && bare.rsplit(' ').next().is_some_and(|w| w.len() > 3) =>
+            if bare
+                .rsplit([' ', '.'])
+                .next()
+                .is_some_and(|word| word.len() > 3) =>
         {
             bare
         }
@@ -216,6 +219,8 @@ mod tests {
         for (answer, tidied) in [
             (" Oslo ", "Oslo"),
             ("the city of Oslo.", "the city of Oslo"),
+            ("Kalmar.", "Kalmar"),
+            ("the U.S.", "the U.S."),
             ("Ann Lee Jr.", "Ann Lee Jr."),
             ("\"The Reds\"", "The Reds"),
             ("Nick \"N\" Hart", "Nick \"N\" Hart"),

@@ -149,7 +149,9 @@ async fn follow(
         .collect();
     let hits = run.search(seeker, &[whole.to_owned()]).await?.concat();
     let mut named = run.mentioned(&facts).await?;
-    named.retain(|hit| !read.contains(&hit.url));
+    // The page about the answer itself tells nothing about the question.
+    let answer = evidence::words(&draft.reading.answer);
+    named.retain(|hit| !read.contains(&hit.url) && evidence::words(&hit.title) != answer);
     for hit in &mut named {
         let found = hits.iter().find(|other| other.url == hit.url);
         hit.score = found.map_or(0.0, |other| other.score);
