@@ -122,8 +122,11 @@ pub(crate) struct Config {
 }
 
 impl Raw {
-    /// What the configuration file says.
-    pub(crate) fn from_file(path: &Path) -> Result<Self> {
+    /// What the configuration file says; nothing if none is given.
+    pub(crate) fn from_file(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
         toml::from_str(&text)

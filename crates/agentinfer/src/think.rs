@@ -66,12 +66,7 @@ impl Thinker {
                 runtime: None,
             });
         }
-        let below = args
-            .config
-            .as_deref()
-            .map(Raw::from_file)
-            .transpose()?
-            .unwrap_or_default();
+        let below = Raw::from_file(args.config.as_deref())?;
         let above = Raw {
             engine: args.engine.clone(),
             ..Raw::default()

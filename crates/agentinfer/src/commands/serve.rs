@@ -40,12 +40,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let below = args
-        .config
-        .as_deref()
-        .map(Raw::from_file)
-        .transpose()?
-        .unwrap_or_default();
+    let below = Raw::from_file(args.config.as_deref())?;
     let config = args.raw.or(below).validate()?;
     tokio::runtime::Runtime::new()?.block_on(serve(config))?;
     Ok(ExitCode::SUCCESS)
