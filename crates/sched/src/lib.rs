@@ -12,11 +12,11 @@
 //! use agentinfer_sched::{FcfsLru, Policy, Waiting};
 //!
 //! let waiting = [
-//!     Waiting { id: 7, arrived: 2.0, prompt_tokens: 10, resident_tokens: 0, preemptions: 0 },
-//!     Waiting { id: 8, arrived: 1.0, prompt_tokens: 900, resident_tokens: 0, preemptions: 0 },
+//!     Waiting { id: 8, arrived: 2.0, prompt_tokens: 10, resident_tokens: 0, preemptions: 0 },
+//!     Waiting { id: 7, arrived: 1.0, prompt_tokens: 900, resident_tokens: 0, preemptions: 0 },
 //! ];
 //! let choice = FcfsLru.admit(3.0, &waiting).expect("somebody waits");
-//! assert_eq!(waiting[choice.index].id, 8);
+//! assert_eq!(waiting[choice.index].id, 7);
 //! ```
 
 /// A request that waits to be admitted. Times are seconds on the engine's clock.
