@@ -6,33 +6,47 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+
 use crate::AgentError;
+use crate::descriptions::put;
 use crate::event::{AgentEvent, EventSink};
-use crate::llm::Llm;
-use crate::planner::plan;
+use crate::llm::{BoxFuture, Llm};
+use crate::planner::{ask_for, plan};
 use crate::question::AnswerKind;
 use crate::run::Run;
-use crate::seeker::{Finding, seek_all};
+use crate::seeker::{Finding, seek};
 use crate::tools::Tools;
 use crate::trace::{Recorder, Totals};
 use crate::writer::{Source, cite, write};
+
+/// Deepest nesting of descriptions within descriptions. The hardest questions in use have four
+/// hops.
+const DEEPEST: usize = 4;
+
+/// How often the planner looks at a question again.
+const MOST_PLANS: usize = 4;
+
+/// After so many seekers nothing more is planned: an answer may bring descriptions of its own, and
+/// a run must end.
+const MOST_SEEKERS: usize = 12;
 
 /// How the agent works. The defaults are chosen for models of about 1.5 billion parameters, which
 /// mix documents up when they read many at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentOptions {
-    /// How often a seeker searches while its answer cannot be verified.
+    /// How often a seeker or the writer reads while its answer cannot be verified.
     pub rounds: usize,
-    /// Documents that a seeker reads before all others because its sub-question names them.
+    /// Documents that a seeker reads first because its question names them.
     pub seeker_named: usize,
-    /// Documents that a seeker reads each round.
+    /// Documents that a seeker reads where none is named, and each further time.
     pub seeker_reads: usize,
-    /// Further documents, linked from those or next best.
-    pub seeker_links: usize,
-    /// Documents that the writer reads, at most.
+    /// Documents that the writer reads.
     pub writer_reads: usize,
-    /// Of these, how many are linked from others.
+    /// Further documents that the writer reads, linked from those or next best.
     pub writer_links: usize,
+    /// Documents of the last findings that the writer reads as well.
+    pub writer_findings: usize,
     /// Where to write the trace (JSONL, one line per call); none means no trace.
     pub trace: Option<PathBuf>,
 }
@@ -43,9 +57,9 @@ impl Default for AgentOptions {
             rounds: 2,
             seeker_named: 2,
             seeker_reads: 3,
-            seeker_links: 1,
-            writer_reads: 5,
+            writer_reads: 3,
             writer_links: 2,
+            writer_findings: 2,
             trace: None,
         }
     }
@@ -60,9 +74,9 @@ pub struct Report {
     pub cited: String,
     /// The documents that support the answer.
     pub sources: Vec<Source>,
-    /// The plan: sub-questions, in which `#1` stands for the first one's answer.
-    pub plan: Vec<String>,
-    /// What the seekers found.
+    /// The question with what was found put in by name: what the writer answered.
+    pub resolved: String,
+    /// What the seekers found, in order.
     pub findings: Vec<Finding>,
     /// Calls, tokens and waiting times.
     pub totals: Totals,
@@ -115,17 +129,12 @@ impl ResearchAgent {
 }
 
 async fn work(run: &Run<'_>, question: &str) -> Result<Report, AgentError> {
-    // A choice between things that the question names is one reading of their documents.
-    let plan = match AnswerKind::of(question) {
-        AnswerKind::Choice(_) => vec![question.to_owned()],
-        _ => plan(run, question).await?,
-    };
-    // A plan of one question is the writer's own work.
-    let findings = match plan.len() {
-        1 => Vec::new(),
-        _ => seek_all(run, &plan, question).await?,
-    };
-    let written = write(run, question, &findings).await?;
+    let Resolved {
+        question: resolved,
+        findings,
+    } = resolve(run, question.to_owned(), 0).await?;
+    let kind = AnswerKind::of(question);
+    let written = write(run, &resolved, &kind, &findings).await?;
     let cited = cite(&written);
     let elapsed = run.recorder.started().elapsed();
     run.tell(AgentEvent::Answer {
@@ -137,11 +146,61 @@ async fn work(run: &Run<'_>, question: &str) -> Result<Report, AgentError> {
         answer: written.answer,
         cited,
         sources: written.sources,
-        plan,
+        resolved,
         findings,
         totals: run.recorder.totals(),
         elapsed,
     })
+}
+
+/// A question in which everything is named that could be found out.
+struct Resolved {
+    question: String,
+    findings: Vec<Finding>,
+}
+
+/// Has seekers find out what the question describes, and puts the names in, until the planner
+/// has no more to ask. What a seeker is asked may describe something itself: then that is found
+/// out before.
+fn resolve<'a>(
+    run: &'a Run<'_>,
+    mut question: String,
+    depth: usize,
+) -> BoxFuture<'a, Result<Resolved, AgentError>> {
+    Box::pin(async move {
+        let mut findings = Vec::new();
+        let mut all_found = depth < DEEPEST;
+        for _ in 0..MOST_PLANS {
+            if !all_found || run.seekers() >= MOST_SEEKERS {
+                break;
+            }
+            let unknowns = plan(run, &question).await?;
+            if unknowns.is_empty() {
+                break;
+            }
+            let seekers = unknowns.iter().map(|unknown| find(run, unknown, depth));
+            let found = try_join_all(seekers).await?;
+            for (unknown, found) in unknowns.iter().zip(found) {
+                let answer = found.last().filter(|finding| finding.is_news());
+                all_found &= answer.is_some();
+                if let Some(finding) = answer {
+                    question = put(&question, unknown, &finding.answer);
+                }
+                findings.extend(found);
+            }
+        }
+        Ok(Resolved { question, findings })
+    })
+}
+
+/// Finds out what a description stands for; the last finding says so.
+async fn find(run: &Run<'_>, unknown: &str, depth: usize) -> Result<Vec<Finding>, AgentError> {
+    let Resolved {
+        question,
+        mut findings,
+    } = resolve(run, ask_for(unknown), depth + 1).await?;
+    findings.push(seek(run, &question).await?);
+    Ok(findings)
 }
 
 /// A name for the run's session that no other run has. The standard library's hasher is seeded

@@ -6,12 +6,13 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum AgentEvent {
-    /// The planner split the question.
+    /// The planner found something that must be found out first.
     Plan {
-        /// The sub-questions in order; `#1` stands for the first one's answer.
+        /// What the seekers shall find out, then the question that is left; in it `#1` stands for
+        /// the first one's answer.
         questions: Vec<String>,
     },
-    /// A seeker takes up a sub-question, in which earlier answers are filled in.
+    /// A seeker takes up a question.
     Think {
         /// Its number, from 0.
         seeker: usize,
@@ -20,14 +21,14 @@ pub enum AgentEvent {
     },
     /// A search is made.
     Search {
-        /// The seeker that searches.
+        /// The seeker that searches; the writer has a number of its own.
         seeker: usize,
         /// The queries, all at once.
         queries: Vec<String>,
     },
     /// A document is read.
     Read {
-        /// The seeker that reads.
+        /// The seeker, or the writer, that reads.
         seeker: usize,
         /// The document's title.
         title: String,
@@ -38,7 +39,7 @@ pub enum AgentEvent {
     Fact {
         /// The seeker.
         seeker: usize,
-        /// The answer to its sub-question.
+        /// The answer to its question.
         answer: String,
         /// What the documents say, in the model's words.
         statement: String,

@@ -1,139 +1,92 @@
-//! The planner: splits a question into simple ones.
+//! The planner: tells what must be found out before a question can be answered.
+
+use std::collections::HashSet;
 
 use crate::AgentError;
+use crate::descriptions::{descriptions, put};
 use crate::event::AgentEvent;
-use crate::prompts::{self, MOST_QUESTIONS, Planned};
+use crate::evidence::words;
+use crate::prompts::{self, Planned};
 use crate::question::AnswerKind;
 use crate::run::{Run, Step};
 
-/// Enough for four long sub-questions.
-const PLAN_TOKENS: u32 = 200;
+/// Most things found out at the same time.
+const MOST_AT_ONCE: usize = 3;
 
-/// Splits a question. The sub-questions refer to earlier ones only. A plan that makes no sense is
-/// as good as none: then the question is its own only sub-question.
+/// Enough for the longest description.
+const PLAN_TOKENS: u32 = 120;
+
+/// The descriptions in the question to find out now, all at the same time: none leans on another.
+/// Empty when everything is named, and when the question is for yes or no or a choice: those are
+/// answered from the documents of the things that they name.
 pub(crate) async fn plan(run: &Run<'_>, question: &str) -> Result<Vec<String>, AgentError> {
+    let mut unknowns: Vec<String> = Vec::new();
+    if AnswerKind::of(question).compares() {
+        return Ok(unknowns);
+    }
+    let mut rest = question.to_owned();
+    while unknowns.len() < MOST_AT_ONCE {
+        let Some(unknown) = choose(run, &rest).await? else {
+            break;
+        };
+        let place = format!("#{}", unknowns.len() + 1);
+        rest = put(&rest, &unknown, &place);
+        unknowns.push(unknown);
+    }
+    if !unknowns.is_empty() {
+        let questions = unknowns.iter().map(|unknown| ask_for(unknown));
+        run.tell(AgentEvent::Plan {
+            questions: questions.chain([rest]).collect(),
+        });
+    }
+    Ok(unknowns)
+}
+
+/// The question for what a description stands for.
+pub(crate) fn ask_for(unknown: &str) -> String {
+    format!("What is {unknown}?")
+}
+
+/// Asks which description must be found out first.
+async fn choose(run: &Run<'_>, question: &str) -> Result<Option<String>, AgentError> {
+    let mut phrases: Vec<String> = Vec::new();
+    for phrase in descriptions(question) {
+        if !is_title(run, phrase).await? {
+            phrases.push(phrase.to_owned());
+        }
+    }
+    if phrases.is_empty() {
+        return Ok(None);
+    }
     let step = Step {
         name: "plan",
         messages: prompts::planner(question),
-        schema: prompts::planner_schema(),
+        schema: prompts::planner_schema(&phrases),
         max_tokens: PLAN_TOKENS,
     };
-    let questions = match run.ask::<Planned>(step).await {
-        Ok(planned) => useful(sane(planned.questions), &AnswerKind::of(question)),
+    match run.ask::<Planned>(step).await {
+        Ok(planned) => Ok(Some(planned.unknown).filter(|unknown| phrases.contains(unknown))),
         Err(AgentError::BadReply { reason, .. }) => {
             tracing::debug!(reason, "no plan");
-            Vec::new()
+            Ok(None)
         }
-        Err(error) => return Err(error),
-    };
-    let questions = match questions.len() {
-        0 | 1 => vec![question.to_owned()],
-        _ => questions,
-    };
-    run.tell(AgentEvent::Plan {
-        questions: questions.clone(),
-    });
-    Ok(questions)
+        Err(error) => Err(error),
+    }
 }
 
-/// Drops a plan whose parts do not depend on each other, unless the question compares: then the
-/// model only cut the question up and lost what ties its parts together.
-fn useful(questions: Vec<String>, kind: &AnswerKind) -> Vec<String> {
-    let chained = questions
+/// Whether a phrase is a document's title: then it names what it seems to describe.
+async fn is_title(run: &Run<'_>, phrase: &str) -> Result<bool, AgentError> {
+    let mut named = words(phrase);
+    named.retain(|word| word != "the");
+    let titles = run.mentioned(phrase).await?;
+    let titles: HashSet<_> = titles
         .iter()
-        .any(|question| references(question).next().is_some());
-    if chained || *kind == AnswerKind::YesNo {
-        questions
-    } else {
-        Vec::new()
-    }
-}
-
-/// Drops empty and repeated sub-questions, and everything from the first one on that refers to
-/// itself or a later one.
-fn sane(questions: Vec<String>) -> Vec<String> {
-    let mut kept: Vec<String> = Vec::new();
-    for question in questions.into_iter().take(MOST_QUESTIONS) {
-        let question = question.trim().to_owned();
-        if references(&question).any(|number| number == 0 || number > kept.len()) {
-            break;
-        }
-        if !question.is_empty() && !kept.contains(&question) {
-            kept.push(question);
-        }
-    }
-    kept
-}
-
-/// The numbers after `#`, counted from 1.
-pub(crate) fn references(question: &str) -> impl Iterator<Item = usize> {
-    let parts = question.split('#').skip(1);
-    parts.filter_map(|part| {
-        let digit = part.chars().next()?.to_digit(10)?;
-        usize::try_from(digit).ok()
-    })
-}
-
-/// Puts earlier answers in place of the references to them.
-pub(crate) fn fill<'a>(question: &str, answer: impl Fn(usize) -> Option<&'a str>) -> String {
-    let mut parts = question.split('#');
-    let mut filled = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let digit = part.chars().next().and_then(|c| c.to_digit(10));
-        let number = digit.and_then(|digit| usize::try_from(digit).ok());
-        match number {
-            Some(number) => {
-                filled.push_str(answer(number).unwrap_or("it"));
-                filled.push_str(&part[1..]);
-            }
-            None => {
-                filled.push('#');
-                filled.push_str(part);
-            }
-        }
-    }
-    filled
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plans_are_made_sane() {
-        let sane = |questions: &[&str]| sane(questions.iter().map(|q| (*q).to_owned()).collect());
-        assert_eq!(
-            sane(&["Who?", " Who? ", "", "Where is #1?"]),
-            ["Who?", "Where is #1?"]
-        );
-        assert_eq!(sane(&["Who?", "Where is #2?", "When?"]), ["Who?"]);
-        assert_eq!(sane(&["What about #1?"]), [""; 0]);
-        assert_eq!(sane(&["a", "b", "c", "d", "e"]).len(), MOST_QUESTIONS);
-    }
-
-    #[test]
-    fn plans_that_do_not_chain_are_for_comparisons_only() {
-        for (questions, kind, kept) in [
-            (["Who?", "Where is #1?"], AnswerKind::Open, 2),
-            (["Who?", "Where?"], AnswerKind::Open, 0),
-            (["Is A?", "Is B?"], AnswerKind::YesNo, 2),
-        ] {
-            let questions = questions.map(str::to_owned).to_vec();
-            assert_eq!(useful(questions, &kind).len(), kept, "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn answers_are_filled_in() {
-        let answer = |number| (number == 1).then_some("Oslo");
-        for (question, filled) in [
-            ("Where is #1?", "Where is Oslo?"),
-            ("#1 or #2", "Oslo or it"),
-            ("C# and #1", "C# and Oslo"),
-            ("plain", "plain"),
-            ("", ""),
-        ] {
-            assert_eq!(fill(question, answer), filled, "{question}");
-        }
-    }
+        .map(|hit| {
+            let bare = hit.title.split(" (").next().unwrap_or_default();
+            let mut title = words(bare);
+            title.retain(|word| word != "the");
+            title
+        })
+        .collect();
+    Ok(titles.contains(&named))
 }

@@ -12,23 +12,32 @@ use serde_json::{Value, json};
 use crate::question::AnswerKind;
 use crate::tools::Document;
 
-/// Most sub-questions of a plan. The hardest questions in use have four hops.
-pub(crate) const MOST_QUESTIONS: usize = 4;
-
 /// The planner's instructions.
 const PLANNER: &str = include_str!("prompts/planner.txt");
 
-/// The reader's instructions: seekers and the writer read alike.
-const READER: &str = include_str!("prompts/reader.txt");
+/// The seekers' instructions.
+const SEEKER: &str = include_str!("prompts/seeker.txt");
+
+/// The writer's instructions.
+const WRITER: &str = include_str!("prompts/writer.txt");
 
 /// The planner's answer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Planned {
-    /// Sub-questions in order; `#1` stands for the first one's answer.
-    pub(crate) questions: Vec<String>,
+    /// What must be found out first, in the question's words; empty for nothing.
+    pub(crate) unknown: String,
 }
 
-/// The reader's answer.
+/// A seeker's answer.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Fact {
+    /// A sentence that answers what was asked.
+    pub(crate) fact: String,
+    /// The answer alone; empty if no document tells.
+    pub(crate) answer: String,
+}
+
+/// The writer's answer.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Reading {
     /// What the documents say.
@@ -39,25 +48,50 @@ pub(crate) struct Reading {
     pub(crate) answer: String,
 }
 
-/// The conversation that asks for a plan.
+/// The conversation that asks what must be found out first.
 pub(crate) fn planner(question: &str) -> Vec<Message> {
-    let ask = format!("Question: {question}");
-    vec![Message::system(PLANNER.trim_end()), Message::user(ask)]
+    conversation(PLANNER, format!("Question: {question}"))
 }
 
-/// The schema of a plan.
-pub(crate) fn planner_schema() -> Value {
-    let questions = json!({
-        "type": "array",
-        "items": {"type": "string"},
-        "minItems": 1,
-        "maxItems": MOST_QUESTIONS,
-    });
-    object(json!({"questions": questions}))
+/// The schema of a plan: one of the phrases, or nothing.
+pub(crate) fn planner_schema(phrases: &[String]) -> Value {
+    let choices: Vec<_> = [""]
+        .into_iter()
+        .chain(phrases.iter().map(String::as_str))
+        .collect();
+    object(json!({"unknown": {"type": "string", "enum": choices}}))
 }
 
-/// The conversation that asks for an answer from documents. `known` are facts found before.
-pub(crate) fn reader(documents: &[Document], known: &[String], question: &str) -> Vec<Message> {
+/// The conversation that asks for a fact from documents.
+pub(crate) fn seeker(documents: &[Document], question: &str) -> Vec<Message> {
+    conversation(SEEKER, with_documents(documents, question))
+}
+
+/// The schema of a fact.
+pub(crate) fn seeker_schema() -> Value {
+    object(json!({"fact": text(250), "answer": text(100)}))
+}
+
+/// The conversation that asks for the answer from documents.
+pub(crate) fn writer(documents: &[Document], question: &str) -> Vec<Message> {
+    conversation(WRITER, with_documents(documents, question))
+}
+
+/// The schema of the answer.
+pub(crate) fn writer_schema(kind: &AnswerKind) -> Value {
+    let answer = match kind {
+        AnswerKind::YesNo => json!({"type": "string", "enum": ["yes", "no"]}),
+        AnswerKind::Choice(choices) => json!({"type": "string", "enum": choices}),
+        AnswerKind::Quantity | AnswerKind::Open => text(100),
+    };
+    object(json!({"facts": text(360), "conclusion": text(200), "answer": answer}))
+}
+
+fn conversation(instructions: &str, ask: String) -> Vec<Message> {
+    vec![Message::system(instructions.trim_end()), Message::user(ask)]
+}
+
+fn with_documents(documents: &[Document], question: &str) -> String {
     let mut ask = String::from("Documents:\n");
     for (document, number) in documents.iter().zip(1..) {
         ask.push_str(&format!(
@@ -65,20 +99,14 @@ pub(crate) fn reader(documents: &[Document], known: &[String], question: &str) -
             document.title, document.text
         ));
     }
-    for fact in known {
-        ask.push_str(&format!("Known: {fact}\n"));
-    }
     ask.push_str(&format!("\nQuestion: {question}"));
-    vec![Message::system(READER.trim_end()), Message::user(ask)]
+    ask
 }
 
-/// The schema of an answer from documents.
-pub(crate) fn reader_schema(kind: &AnswerKind) -> Value {
-    object(json!({
-        "facts": {"type": "string"},
-        "conclusion": {"type": "string"},
-        "answer": kind.schema(),
-    }))
+/// A string of at most so many characters: small models that lose the thread repeat themselves
+/// until the tokens run out, and then the JSON is not closed.
+fn text(characters: u32) -> Value {
+    json!({"type": "string", "maxLength": characters})
 }
 
 /// An object with exactly these properties, in this order.

@@ -1,7 +1,5 @@
 //! What a question asks for, read off its words.
 
-use serde_json::{Value, json};
-
 /// The form that an answer must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerKind {
@@ -53,13 +51,9 @@ impl AnswerKind {
         Self::Open
     }
 
-    /// The JSON schema of an answer of this form.
-    pub(crate) fn schema(&self) -> Value {
-        match self {
-            Self::YesNo => json!({"type": "string", "enum": ["yes", "no"]}),
-            Self::Choice(choices) => json!({"type": "string", "enum": choices}),
-            Self::Quantity | Self::Open => json!({"type": "string"}),
-        }
+    /// Whether the question is about things that it names, and only asks how they compare.
+    pub(crate) fn compares(&self) -> bool {
+        matches!(self, Self::YesNo | Self::Choice(_))
     }
 
     /// Whether an answer has this form.

@@ -1,9 +1,9 @@
 //! Which documents to read for a question.
 //!
-//! Documents are chosen in two steps, without the model. First the best matches: by BM25 for the
-//! sub-question, a little by BM25 for the whole question, and much more when the sub-question
-//! names their title. Then documents that the first ones mention by title, as a reader follows
-//! links: the second hop of a question is often one that shares no word with the question.
+//! Documents are chosen in two steps, without the model. First the best matches: by BM25, and much
+//! more when the question names their title. Then documents that the first ones mention by title,
+//! as a reader follows links: the second hop of a question is often one that shares no word with
+//! the question.
 //! On the 40 tuning questions of HotpotQA, three and two documents chosen so (by a prototype with
 //! the same rules) hold all that is needed for 38 questions; the best five by BM25 alone for 26.
 
@@ -13,23 +13,18 @@ use crate::AgentError;
 use crate::run::Run;
 use crate::tools::{Document, Hit};
 
-/// Weight of a match with the whole question.
-const WHOLE: f32 = 0.15;
-
-/// Added when the sub-question names the document's title.
+/// Added when the question names the document's title.
 const NAMED: f32 = 0.5;
 
 /// Added when a document read in the first step mentions its title.
 const LINKED: f32 = 0.35;
 
-/// What a seeker looks for.
+/// What a seeker, or the writer, looks for.
 pub(crate) struct Wanted<'a> {
     /// Its number.
     pub(crate) seeker: usize,
-    /// Its sub-question.
+    /// Its question.
     pub(crate) question: &'a str,
-    /// The user's whole question.
-    pub(crate) whole: &'a str,
     /// How many documents to read first.
     pub(crate) first: usize,
     /// How many linked or next best documents to read then.
@@ -52,10 +47,10 @@ impl Ranking {
     }
 
     /// Adds hits with their scores relative to the best.
-    fn add_all(&mut self, hits: &[Hit], weight: f32) {
+    fn add_all(&mut self, hits: &[Hit]) {
         let best = hits.iter().map(|hit| hit.score).fold(0.0, f32::max);
         for hit in hits.iter().filter(|_| best > 0.0) {
-            self.add(hit, weight * hit.score / best);
+            self.add(hit, hit.score / best);
         }
     }
 
@@ -76,13 +71,13 @@ pub(crate) async fn named(
     question: &str,
     most: usize,
 ) -> Result<Vec<Document>, AgentError> {
-    let hits = run.search(seeker, &[question.to_owned()]).await?;
+    let hits = run.search(seeker, &[question.to_owned()]).await?.concat();
     let mut ranking = Ranking::default();
     let named = run.mentioned(question).await?;
     for hit in &named {
         ranking.add(hit, NAMED);
     }
-    ranking.add_all(&hits[0], 1.0);
+    ranking.add_all(&hits);
     let best = ranking.best(most, |url| named.iter().all(|hit| hit.url != url));
     Ok(run.read(seeker, &best).await)
 }
@@ -92,19 +87,18 @@ pub(crate) async fn retrieve(
     run: &Run<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<Document>, AgentError> {
-    let queries = [wanted.question.to_owned(), wanted.whole.to_owned()];
-    let hits = run.search(wanted.seeker, &queries).await?;
+    let queries = [wanted.question.to_owned()];
+    let hits = run.search(wanted.seeker, &queries).await?.concat();
     let mut ranking = Ranking::default();
-    ranking.add_all(&hits[0], 1.0);
-    if wanted.question != wanted.whole {
-        ranking.add_all(&hits[1], WHOLE);
-    }
+    ranking.add_all(&hits);
     for hit in run.mentioned(wanted.question).await? {
         ranking.add(&hit, NAMED);
     }
     let first = ranking.best(wanted.first, |url| wanted.except.contains(url));
     let mut documents = run.read(wanted.seeker, &first).await;
-
+    if wanted.linked == 0 {
+        return Ok(documents);
+    }
     let read: HashSet<_> = first.iter().map(|hit| hit.url.as_str()).collect();
     let mut followed = HashSet::new();
     for document in &documents {

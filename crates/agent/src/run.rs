@@ -1,6 +1,7 @@
 //! One run of the agent: its model, tools, memory of what was searched and read, and its record.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -42,6 +43,8 @@ pub(crate) struct Run<'a> {
     llm: &'a dyn Llm,
     tools: &'a Tools,
     sink: Mutex<&'a mut dyn EventSink>,
+    /// How many seekers there have been.
+    seekers: AtomicUsize,
     /// The hits of every query made, so that none is made twice.
     searched: Mutex<HashMap<String, Vec<Hit>>>,
     /// Every document read, by address.
@@ -64,14 +67,25 @@ impl<'a> Run<'a> {
             llm,
             tools,
             sink: Mutex::new(sink),
+            seekers: AtomicUsize::new(0),
             searched: Mutex::default(),
             read: Mutex::default(),
         }
     }
 
+    /// How many seekers there have been.
+    pub(crate) fn seekers(&self) -> usize {
+        self.seekers.load(Ordering::Relaxed)
+    }
+
     /// Tells the live view.
     pub(crate) fn tell(&self, event: AgentEvent) {
         lock(&self.sink).event(event);
+    }
+
+    /// A number for a seeker, or for the writer, that no other has.
+    pub(crate) fn next_seeker(&self) -> usize {
+        self.seekers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Asks the model for JSON of the step's schema.
@@ -83,7 +97,9 @@ impl<'a> Run<'a> {
                 json_schema: JsonSchemaFormat {
                     name: step.name.to_owned(),
                     schema: Some(step.schema),
-                    strict: Some(true),
+                    // Strict modes refuse bounds on lengths; whoever constrains output at all
+                    // does so without this.
+                    strict: None,
                 },
             }),
             max_completion_tokens: Some(step.max_tokens),

@@ -1,32 +1,31 @@
-//! Information seekers: each answers one sub-question from documents.
+//! Information seekers: each finds out one thing from documents.
 //!
 //! A seeker searches, reads a few documents and answers (`document_qa`). An answer counts as found
-//! when it has the form that the sub-question asks for and stands in a document; otherwise the
-//! seeker goes on with the next best documents, a bounded number of times.
+//! when it stands in a document; otherwise the seeker goes on with the next best documents, a
+//! bounded number of times.
 
 use std::collections::HashSet;
-
-use futures_util::future::try_join_all;
 
 use crate::AgentError;
 use crate::event::{AgentEvent, Quote};
 use crate::evidence;
-use crate::planner::{fill, references};
-use crate::prompts::{self, Reading};
-use crate::question::AnswerKind;
+use crate::prompts::{self, Fact};
 use crate::retrieve::{Wanted, named, retrieve};
 use crate::run::{Run, Step};
 use crate::tools::Document;
 
-/// Enough for three sentences and a long name.
-const READING_TOKENS: u32 = 200;
+/// Enough for as many characters as the schema allows, a little more than two to a token.
+const FACT_TOKENS: u32 = 180;
+
+/// First words of answers that say there is none.
+const NO_ANSWERS: [&str; 5] = ["no", "none", "not", "unknown", "unspecified"];
 
 /// What a seeker found.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The sub-question, with earlier answers filled in.
+    /// What it looked for.
     pub question: String,
-    /// Its answer, as short as possible.
+    /// The answer, as short as possible; empty if there is none.
     pub answer: String,
     /// What the documents say, in the model's words.
     pub statement: String,
@@ -36,84 +35,58 @@ pub struct Finding {
     pub document: Option<Document>,
 }
 
-/// Answers all sub-questions: those that do not wait for others' answers at the same time.
-pub(crate) async fn seek_all(
-    run: &Run<'_>,
-    questions: &[String],
-    whole: &str,
-) -> Result<Vec<Finding>, AgentError> {
-    let mut findings: Vec<Option<Finding>> = vec![None; questions.len()];
-    loop {
-        let is_ready = |number: &usize| {
-            let found = |reference: usize| findings[reference - 1].is_some();
-            findings[*number].is_none() && references(&questions[*number]).all(found)
-        };
-        let ready: Vec<_> = (0..questions.len()).filter(is_ready).collect();
-        if ready.is_empty() {
-            return Ok(findings.into_iter().flatten().collect());
-        }
-        let answer = |number: usize| {
-            let finding = findings.get(number - 1)?.as_ref()?;
-            Some(finding.answer.as_str()).filter(|answer| !answer.is_empty())
-        };
-        let filled: Vec<_> = ready.iter().map(|&n| fill(&questions[n], answer)).collect();
-        let seekers = ready.iter().zip(&filled);
-        let seekers = seekers.map(|(&number, question)| seek(run, number, question, whole));
-        let found = try_join_all(seekers).await?;
-        for (number, finding) in ready.into_iter().zip(found) {
-            findings[number] = Some(finding);
-        }
+impl Finding {
+    /// Whether there is an answer, and it tells more than the question.
+    pub(crate) fn is_news(&self) -> bool {
+        let asked = evidence::words(&self.question);
+        let answer = evidence::words(&self.answer);
+        let none = |word: &String| NO_ANSWERS.contains(&word.as_str());
+        answer.first().is_some_and(|first| !none(first))
+            && !asked.windows(answer.len()).any(|part| part == answer)
     }
 }
 
-/// Answers one sub-question.
-async fn seek(
-    run: &Run<'_>,
-    seeker: usize,
-    question: &str,
-    whole: &str,
-) -> Result<Finding, AgentError> {
+/// Answers one question that asks for a name.
+pub(crate) async fn seek(run: &Run<'_>, question: &str) -> Result<Finding, AgentError> {
+    let seeker = run.next_seeker();
     run.tell(AgentEvent::Think {
         seeker,
         question: question.to_owned(),
     });
     let mut seen = HashSet::new();
-    let mut best: Option<Finding> = None;
-    for round in 0..=run.options.rounds.max(1) {
-        let wanted = Wanted {
-            seeker,
-            question,
-            whole,
-            first: run.options.seeker_reads,
-            linked: run.options.seeker_links,
-            except: &seen,
-        };
-        // The documents that the sub-question names come first and alone: the fewer documents a
-        // small model reads at once, the less it mixes them up.
-        let documents = match round {
-            0 => named(run, seeker, question, run.options.seeker_named).await?,
-            _ => retrieve(run, &wanted).await?,
-        };
-        if documents.is_empty() {
-            continue;
-        }
-        seen.extend(documents.iter().map(|document| document.url.clone()));
-        let finding = document_qa(run, question, documents).await?;
-        let found = finding.quote.is_some();
-        if found || best.is_none() {
-            best = Some(finding);
-        }
-        if found {
-            break;
-        }
-    }
-    let finding = best.unwrap_or_else(|| Finding {
+    let mut finding = Finding {
         question: question.to_owned(),
         answer: String::new(),
         statement: String::new(),
         quote: None,
         document: None,
-    });
+    };
+    // What the question names comes first and alone: the fewer documents a small model reads at
+    // once, the less it mixes them up.
+    let mut documents = named(run, seeker, question, run.options.seeker_named).await?;
+    for round in 0..run.options.rounds.max(1) {
+        if round > 0 || documents.is_empty() {
+            let wanted = Wanted {
+                seeker,
+                question,
+                first: run.options.seeker_reads,
+                linked: 0,
+                except: &seen,
+            };
+            documents = retrieve(run, &wanted).await?;
+        }
+        if documents.is_empty() {
+            break;
+        }
+        seen.extend(documents.iter().map(|document| document.url.clone()));
+        let found = document_qa(run, question, &documents).await?;
+        if found.quote.is_some() || finding.answer.is_empty() {
+            finding = found;
+        }
+        if finding.quote.is_some() {
+            break;
+        }
+    }
     run.tell(AgentEvent::Fact {
         seeker,
         answer: finding.answer.clone(),
@@ -123,15 +96,28 @@ async fn seek(
     Ok(finding)
 }
 
-/// `document_qa`: reads documents for one sub-question, and verifies the answer.
+/// `document_qa`: reads documents for one question, and verifies the answer.
 async fn document_qa(
     run: &Run<'_>,
     question: &str,
-    documents: Vec<Document>,
+    documents: &[Document],
 ) -> Result<Finding, AgentError> {
-    let kind = AnswerKind::of(question);
-    let reading = read(run, "document_qa", &documents, &[], question, &kind).await?;
-    let quote = verify(&reading, &kind, &documents);
+    let step = Step {
+        name: "document_qa",
+        messages: prompts::seeker(documents, question),
+        schema: prompts::seeker_schema(),
+        max_tokens: FACT_TOKENS,
+    };
+    let fact = match run.ask::<Fact>(step).await {
+        Ok(fact) => fact,
+        Err(AgentError::BadReply { reason, .. }) => {
+            tracing::debug!(reason, "no fact");
+            Fact::default()
+        }
+        Err(error) => return Err(error),
+    };
+    let answer = tidy(&fact.answer);
+    let quote = evidence::quote(&answer, &fact.fact, documents);
     let document = match &quote {
         Some(quote) => documents.iter().find(|document| document.url == quote.url),
         None => documents.first(),
@@ -139,58 +125,14 @@ async fn document_qa(
     Ok(Finding {
         question: question.to_owned(),
         document: document.cloned(),
-        answer: reading.answer,
-        statement: reading.conclusion,
+        answer,
+        statement: fact.fact,
         quote,
     })
 }
 
-/// Asks the model to answer from documents. An unusable reply counts as no answer.
-pub(crate) async fn read(
-    run: &Run<'_>,
-    name: &'static str,
-    documents: &[Document],
-    known: &[String],
-    question: &str,
-    kind: &AnswerKind,
-) -> Result<Reading, AgentError> {
-    let step = Step {
-        name,
-        messages: prompts::reader(documents, known, question),
-        schema: prompts::reader_schema(kind),
-        max_tokens: READING_TOKENS,
-    };
-    match run.ask::<Reading>(step).await {
-        Ok(reading) => Ok(Reading {
-            answer: tidy(&reading.answer),
-            ..reading
-        }),
-        Err(AgentError::BadReply { reason, .. }) => {
-            tracing::debug!(reason, "no reading");
-            Ok(Reading::default())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The sentence that supports a reading's answer, if it has the right form and stands somewhere.
-pub(crate) fn verify(
-    reading: &Reading,
-    kind: &AnswerKind,
-    documents: &[Document],
-) -> Option<Quote> {
-    if !kind.fits(&reading.answer) {
-        return None;
-    }
-    let statement = format!("{} {}", reading.facts, reading.conclusion);
-    match kind {
-        AnswerKind::YesNo => evidence::support(&statement, documents),
-        _ => evidence::quote(&reading.answer, &statement, documents),
-    }
-}
-
 /// An answer without quotation marks around it and full stop after it.
-fn tidy(answer: &str) -> String {
+pub(crate) fn tidy(answer: &str) -> String {
     let answer = answer.trim();
     let answer = match answer.strip_suffix(['.', ',', ';']) {
         // `Jr.`, `U.S.`, `Inc.` keep theirs.

@@ -1,16 +1,19 @@
-//! The writer: answers the whole question from what the seekers found.
+//! The writer: answers the question once everything that it describes is named.
 
 use std::collections::HashSet;
 
 use crate::AgentError;
 use crate::event::Quote;
 use crate::evidence;
-use crate::prompts::Reading;
+use crate::prompts::{self, Reading};
 use crate::question::AnswerKind;
-use crate::retrieve::{Wanted, retrieve};
-use crate::run::Run;
-use crate::seeker::{Finding, read, verify};
+use crate::retrieve::{Wanted, named, retrieve};
+use crate::run::{Run, Step};
+use crate::seeker::{Finding, tidy};
 use crate::tools::Document;
+
+/// Enough for as many characters as the schema allows, a little more than two to a token.
+const READING_TOKENS: u32 = 320;
 
 /// A document that supports the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,44 +37,43 @@ pub(crate) struct Written {
     pub(crate) sources: Vec<Source>,
 }
 
-/// Answers the whole question.
+/// Answers `question`, the user's question with the findings put in by name; `kind` is the form
+/// that the user's own words ask for.
 pub(crate) async fn write(
     run: &Run<'_>,
-    whole: &str,
+    question: &str,
+    kind: &AnswerKind,
     findings: &[Finding],
 ) -> Result<Written, AgentError> {
-    let kind = AnswerKind::of(whole);
-    let documents = gather(run, whole, findings).await?;
-    let facts = findings.iter().filter(|finding| finding.quote.is_some());
-    let known: Vec<_> = facts.map(|finding| finding.statement.clone()).collect();
-    let reading = read(run, "write", &documents, &known, whole, &kind).await?;
-    let mut draft = Draft::of(reading, &kind, documents);
-    // What the facts name and was not read yet is the next hop, when the question has one more
-    // than was planned.
-    for _ in 1..run.options.rounds {
-        let more = follow(run, findings.len(), whole, &draft).await?;
-        if more.is_empty() {
+    let seeker = run.next_seeker();
+    let mut seen = HashSet::new();
+    let mut draft: Option<Draft> = None;
+    for round in 0..run.options.rounds.max(1) {
+        let documents = match round {
+            0 => gather(run, seeker, question, kind, findings).await?,
+            _ => more(run, seeker, question, &seen).await?,
+        };
+        if documents.is_empty() {
             break;
         }
-        let documents: Vec<_> = draft.support().into_iter().chain(more).collect();
-        let known = [draft.reading.facts.clone()];
-        let reading = read(run, "write", &documents, &known, whole, &kind).await?;
-        let next = Draft::of(reading, &kind, documents);
-        let read_before: Vec<_> = draft.documents;
-        if next.quote.is_none() {
-            draft = Draft {
-                documents: read_before,
-                ..draft
-            };
+        seen.extend(documents.iter().map(|document| document.url.clone()));
+        let reading = read(run, &documents, question, kind).await?;
+        let next = Draft::of(reading, kind, documents);
+        let verified = next.quote.is_some();
+        let empty = |draft: &Draft| draft.reading.answer.is_empty();
+        if verified || draft.as_ref().is_none_or(empty) {
+            draft = Some(next);
+        }
+        // What a comparison names was read; further documents are about something else.
+        if verified || kind.compares() {
             break;
         }
-        draft = next;
-        draft.documents.extend(read_before);
     }
-    Ok(draft.finish(&kind, findings))
+    Ok(draft.unwrap_or_default().finish(findings))
 }
 
-/// A reading of the whole question, with what it was read from.
+/// A reading of the question, with what it was read from.
+#[derive(Default)]
 struct Draft {
     reading: Reading,
     quote: Option<Quote>,
@@ -87,111 +89,108 @@ impl Draft {
         }
     }
 
-    /// The documents that the facts stand in.
-    fn support(&self) -> Vec<Document> {
-        let stated = evidence::supports(&self.reading.facts, &self.documents);
-        let urls: HashSet<_> = stated
-            .iter()
-            .chain(&self.quote)
-            .map(|quote| &quote.url)
-            .collect();
-        let documents = self.documents.iter();
-        documents
-            .filter(|document| urls.contains(&document.url))
-            .cloned()
-            .collect()
-    }
-
-    fn finish(self, kind: &AnswerKind, findings: &[Finding]) -> Written {
+    fn finish(self, findings: &[Finding]) -> Written {
         let stated = evidence::supports(&self.reading.facts, &self.documents);
         let quotes = findings.iter().filter_map(|finding| finding.quote.clone());
-        let sources = sources(quotes.chain(self.quote.clone()).chain(stated));
-        let last = findings.last().filter(|last| last.quote.is_some());
-        let (answer, statement) = match (agreement(kind, findings), self.quote, last) {
-            (Some(answer), _, _) => (answer.to_owned(), self.reading.conclusion),
-            // The chain of verified facts stands where the writer's own answer stands nowhere.
-            (None, None, Some(last)) if kind.fits(&last.answer) => {
-                (last.answer.clone(), last.statement.clone())
-            }
-            _ => (self.reading.answer, self.reading.conclusion),
-        };
+        let sources = sources(quotes.chain(self.quote).chain(stated));
         Written {
-            answer,
-            statement,
+            answer: self.reading.answer,
+            statement: self.reading.conclusion,
             sources,
         }
     }
 }
 
-/// A question for yes or no that was split into several such questions is answered yes when all
-/// of them are. Small models list the facts well and then draw the wrong conclusion.
-fn agreement(kind: &AnswerKind, findings: &[Finding]) -> Option<&'static str> {
-    let closed = |finding: &Finding| finding.answer == "yes" || finding.answer == "no";
-    if *kind != AnswerKind::YesNo || findings.len() < 2 || !findings.iter().all(closed) {
+/// The sentence that supports a reading's answer, if it has the right form and stands somewhere.
+fn verify(reading: &Reading, kind: &AnswerKind, documents: &[Document]) -> Option<Quote> {
+    if !kind.fits(&reading.answer) {
         return None;
     }
-    let all = findings.iter().all(|finding| finding.answer == "yes");
-    Some(if all { "yes" } else { "no" })
-}
-
-/// Reads documents that a draft's facts name and that were not read for it.
-async fn follow(
-    run: &Run<'_>,
-    seeker: usize,
-    whole: &str,
-    draft: &Draft,
-) -> Result<Vec<Document>, AgentError> {
-    let facts = format!("{} {}", draft.reading.facts, draft.reading.conclusion);
-    let read: HashSet<_> = draft
-        .documents
-        .iter()
-        .map(|document| document.url.clone())
-        .collect();
-    let hits = run.search(seeker, &[whole.to_owned()]).await?.concat();
-    let mut named = run.mentioned(&facts).await?;
-    // The page about the answer itself tells nothing about the question.
-    let answer = evidence::words(&draft.reading.answer);
-    named.retain(|hit| !read.contains(&hit.url) && evidence::words(&hit.title) != answer);
-    for hit in &mut named {
-        let found = hits.iter().find(|other| other.url == hit.url);
-        hit.score = found.map_or(0.0, |other| other.score);
+    let statement = format!("{} {}", reading.facts, reading.conclusion);
+    match kind {
+        AnswerKind::YesNo => evidence::support(&statement, documents),
+        _ => evidence::quote(&reading.answer, &statement, documents),
     }
-    named.sort_by(|a, b| b.score.total_cmp(&a.score));
-    named.truncate(run.options.writer_links);
-    Ok(run.read(seeker, &named).await)
 }
 
-/// The documents to answer from: those that the findings stand in, then the best for the whole
-/// question, which also catch what the plan missed.
+/// Asks the model to answer from documents. An unusable reply counts as no answer.
+async fn read(
+    run: &Run<'_>,
+    documents: &[Document],
+    question: &str,
+    kind: &AnswerKind,
+) -> Result<Reading, AgentError> {
+    let step = Step {
+        name: "write",
+        messages: prompts::writer(documents, question),
+        schema: prompts::writer_schema(kind),
+        max_tokens: READING_TOKENS,
+    };
+    match run.ask::<Reading>(step).await {
+        Ok(reading) => Ok(Reading {
+            answer: tidy(&reading.answer),
+            ..reading
+        }),
+        Err(AgentError::BadReply { reason, .. }) => {
+            tracing::debug!(reason, "no reading");
+            Ok(Reading::default())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The documents to answer from. For a question that compares, those of the things it names; else
+/// the best, what they link to, and those that the findings stand in.
 async fn gather(
     run: &Run<'_>,
-    whole: &str,
+    seeker: usize,
+    question: &str,
+    kind: &AnswerKind,
     findings: &[Finding],
 ) -> Result<Vec<Document>, AgentError> {
-    let mut documents: Vec<Document> = Vec::new();
-    let verified = findings.iter().filter(|finding| finding.quote.is_some());
-    for document in verified.filter_map(|finding| finding.document.as_ref()) {
+    if kind.compares() {
+        let compared = named(run, seeker, question, run.options.writer_reads).await?;
+        if compared.len() > 1 {
+            return Ok(compared);
+        }
+    }
+    let wanted = Wanted {
+        seeker,
+        question,
+        first: run.options.writer_reads,
+        linked: run.options.writer_links,
+        except: &HashSet::new(),
+    };
+    let mut documents = retrieve(run, &wanted).await?;
+    // The last are the ones that the question leans on now.
+    let verified = findings
+        .iter()
+        .rev()
+        .filter(|finding| finding.quote.is_some());
+    let found = verified.filter_map(|finding| finding.document.as_ref());
+    for document in found.take(run.options.writer_findings) {
         if documents.iter().all(|other| other.url != document.url) {
             documents.push(document.clone());
         }
     }
-    let except: HashSet<_> = documents
-        .iter()
-        .map(|document| document.url.clone())
-        .collect();
-    let room = run.options.writer_reads.saturating_sub(documents.len());
-    let linked = room.min(run.options.writer_links);
-    let wanted = Wanted {
-        seeker: findings.len(),
-        question: whole,
-        whole,
-        first: room - linked,
-        linked,
-        except: &except,
-    };
-    let more = retrieve(run, &wanted).await?;
-    documents.extend(more);
     Ok(documents)
+}
+
+/// The next best documents.
+async fn more(
+    run: &Run<'_>,
+    seeker: usize,
+    question: &str,
+    seen: &HashSet<String>,
+) -> Result<Vec<Document>, AgentError> {
+    let wanted = Wanted {
+        seeker,
+        question,
+        first: run.options.writer_reads,
+        linked: 0,
+        except: seen,
+    };
+    retrieve(run, &wanted).await
 }
 
 /// One source per document, in order.
@@ -214,6 +213,9 @@ pub(crate) fn cite(written: &Written) -> String {
     let mut text = written.statement.trim().to_owned();
     if text.is_empty() {
         text = written.answer.clone();
+    }
+    if text.is_empty() {
+        text = "The documents that were found hold no answer.".to_owned();
     }
     for number in 1..=written.sources.len() {
         text.push_str(&format!(" [{number}]"));

@@ -87,25 +87,26 @@ fn reading(facts: &str, conclusion: &str, answer: &str) -> Value {
     json!({"facts": facts, "conclusion": conclusion, "answer": answer})
 }
 
-/// Reads well.
+/// Plans and reads well.
 fn good(step: &str, ask: &str) -> Value {
+    let asks = |question: &str| ask.ends_with(&format!("Question: {question}"));
     match step {
-        "plan" => json!({"questions": ["Who rebuilt the Fortress?", "Where was #1 born?"]}),
-        "document_qa" if ask.ends_with("Who rebuilt the Fortress?") => reading(
-            "Axel Bergh rebuilt it.",
-            "Axel Bergh rebuilt the Fortress.",
-            "Axel Bergh",
-        ),
-        "document_qa" if ask.ends_with("Where was Axel Bergh born?") => reading(
-            "Born in Kalmar.",
+        "plan" if asks(QUESTION) => json!({"unknown": "the engineer who rebuilt the Fortress"}),
+        "plan" => json!({"unknown": ""}),
+        "document_qa" if asks("What is the engineer who rebuilt the Fortress?") => {
+            json!({"fact": "Axel Bergh rebuilt the Fortress.", "answer": "Axel Bergh"})
+        }
+        "write" if asks("In which town was Axel Bergh born?") => reading(
             "Axel Bergh was born in Kalmar.",
-            "Kalmar.",
+            "He was born in Kalmar.",
+            "\"Kalmar\"",
         ),
-        _ => reading("Born in Kalmar.", "He was born in Kalmar.", "\"Kalmar\""),
+        "write" => reading("Nobody knows.", "Nobody knows.", "Oslo"),
+        _ => panic!("{step}: {ask}"),
     }
 }
 
-const QUESTION: &str = "Where was the engineer who rebuilt the Fortress born?";
+const QUESTION: &str = "In which town was the engineer who rebuilt the Fortress born?";
 
 async fn answer(script: fn(&str, &str) -> Value) -> (agentinfer_agent::Report, Vec<AgentEvent>) {
     let agent = ResearchAgent::new(Arc::new(Script(script)), corpus(), AgentOptions::default());
@@ -129,9 +130,16 @@ async fn a_chain_of_facts_becomes_a_cited_answer() {
     assert_eq!(report.sources[1].quote, "He was born in Kalmar.");
     assert_eq!(
         (report.totals.llm_calls, report.totals.prompt_tokens),
-        (4, 400)
+        (3, 300)
     );
-    assert!(matches!(events.first(), Some(AgentEvent::Plan { .. })));
+    assert_eq!(report.resolved, "In which town was Axel Bergh born?");
+    let plan = AgentEvent::Plan {
+        questions: vec![
+            "What is the engineer who rebuilt the Fortress?".to_owned(),
+            "In which town was #1 born?".to_owned(),
+        ],
+    };
+    assert_eq!(events.first(), Some(&plan));
     assert!(matches!(events.last(), Some(AgentEvent::Answer { .. })));
 }
 
@@ -157,29 +165,94 @@ async fn no_query_and_no_document_is_asked_for_twice() {
 }
 
 #[tokio::test]
-async fn answers_that_no_document_holds_are_not_facts() {
+async fn answers_that_no_document_holds_are_not_quoted() {
     let (report, _) = answer(|step, ask| match step {
-        "document_qa" => reading("It was Zorro.", "Zorro did it.", "Zorro"),
+        "document_qa" => json!({"fact": "Zorro did it.", "answer": "Zorro"}),
         _ => good(step, ask),
     })
     .await;
-    assert!(
-        report
-            .findings
-            .iter()
-            .all(|finding| finding.quote.is_none())
-    );
-    assert_eq!(report.answer, "Kalmar", "the writer still reads for itself");
+    assert_eq!(report.resolved, "In which town was Zorro born?");
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].quote, None);
+    assert_eq!((&*report.answer, report.sources), ("Oslo", Vec::new()));
 }
 
 #[tokio::test]
-async fn verified_facts_beat_an_unsupported_conclusion() {
+async fn an_answer_that_says_nothing_is_none() {
+    for script in [
+        |step: &str, ask: &str| match step {
+            "document_qa" => json!({"fact": "The engineer.", "answer": "the engineer"}),
+            _ => good(step, ask),
+        },
+        |step: &str, ask: &str| match step {
+            "document_qa" => json!({"fact": "It is not told.", "answer": "Not mentioned"}),
+            _ => good(step, ask),
+        },
+    ] {
+        check_nothing_is_put_in(script).await;
+    }
+}
+
+async fn check_nothing_is_put_in(script: fn(&str, &str) -> Value) {
+    let (report, _) = answer(script).await;
+    assert_eq!(report.resolved, QUESTION);
+    assert_eq!(
+        report.totals.llm_calls, 4,
+        "one plan, two documents read, one answer"
+    );
+}
+
+#[tokio::test]
+async fn descriptions_within_descriptions_and_beside_each_other_are_found_out() {
+    let script = |step: &str, ask: &str| {
+        let asks = |question: &str| ask.ends_with(&format!("Question: {question}"));
+        let unknown = if asks(
+            "Which sea lies between the town where the engineer who rebuilt the \
+             Fortress was born and the capital of Norway?",
+        ) {
+            "the town where the engineer who rebuilt the Fortress was born"
+        } else if asks("Which sea lies between #1 and the capital of Norway?") {
+            "the capital of Norway"
+        } else if asks("What is the town where the engineer who rebuilt the Fortress was born?") {
+            "the engineer who rebuilt the Fortress"
+        } else {
+            ""
+        };
+        let found = if asks("What is the engineer who rebuilt the Fortress?") {
+            "Axel Bergh"
+        } else if asks("What is the town where Axel Bergh was born?") {
+            "Kalmar"
+        } else {
+            "Oslo"
+        };
+        match step {
+            "plan" => json!({"unknown": unknown}),
+            "document_qa" => json!({"fact": "So it is.", "answer": found}),
+            _ => reading("", "", "sea"),
+        }
+    };
+    let agent = ResearchAgent::new(Arc::new(Script(script)), corpus(), AgentOptions::default());
+    let question = "Which sea lies between the town where the engineer who rebuilt the Fortress \
+        was born and the capital of Norway?";
+    let report = agent.run(question, &mut Silent).await.expect("answers");
+    assert_eq!(report.resolved, "Which sea lies between Kalmar and Oslo?");
+    let answers: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| &*finding.answer)
+        .collect();
+    assert_eq!(answers, ["Axel Bergh", "Kalmar", "Oslo"]);
+}
+
+#[tokio::test]
+async fn without_an_answer_there_is_none() {
     let (report, _) = answer(|step, ask| match step {
-        "write" => reading("It was Zorro.", "Zorro did it.", "Zorro"),
+        "write" => json!("no object"),
         _ => good(step, ask),
     })
     .await;
-    assert_eq!(report.answer, "Kalmar");
+    assert_eq!((&*report.answer, report.findings.len()), ("", 1));
+    assert!(report.cited.contains("no answer"), "{}", report.cited);
 }
 
 #[tokio::test]
@@ -189,7 +262,7 @@ async fn garbled_replies_do_not_end_the_run() {
         _ => json!("no object"),
     })
     .await;
-    assert_eq!((&*report.answer, report.plan.len()), ("Kalmar", 1));
+    assert_eq!((&*report.answer, &*report.resolved), ("Oslo", QUESTION));
 }
 
 fn trace(path: &std::path::Path) -> Vec<Value> {
@@ -213,7 +286,7 @@ async fn the_trace_has_every_call() {
     let lines = trace(&path);
     assert_eq!(lines[0]["kind"], "run");
     let calls: Vec<_> = lines.iter().filter(|line| line["kind"] == "llm").collect();
-    assert_eq!(calls.len(), 4);
+    assert_eq!(calls.len(), 3);
     assert_eq!(calls[0]["step"], "plan");
     assert_eq!(
         (&calls[0]["prompt_tokens"], &calls[0]["cached_tokens"]),

@@ -1,13 +1,17 @@
-//! Tools of an MCP server over stdio: this very program is the server when it is told to be.
+//! Tools of an MCP server, over HTTP and over stdio: for the latter this very program is the
+//! server when it is told to be.
 //!
 //! It has no test harness, because the harness writes to the output that MCP speaks over.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use agentinfer_agent::{AgentError, Fetch, McpMapping, McpServer, McpTools, Search};
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{CallToolResult, ContentBlock};
 use rmcp::schemars::JsonSchema;
+use rmcp::transport::StreamableHttpService;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::{ErrorData, ServerHandler, ServiceExt, tool, tool_handler, tool_router};
 use serde::Deserialize;
 
@@ -89,22 +93,10 @@ fn mapping() -> McpMapping {
 async fn check() {
     let this = std::env::current_exe().expect("this program has a path");
     let this = this.to_string_lossy().into_owned();
-    let tools = McpTools::connect(&server(this.clone()), mapping()).await;
-    let tools = tools.expect("connects");
-
-    let hits = tools.search("lakes", 5).await.expect("answers");
-    assert_eq!(
-        (&*hits[0].url, &*hits[0].title, &*hits[0].snippet),
-        ("7", "About lakes", "short")
-    );
-    let note = tools.fetch(&hits[0].url).await.expect("is read");
-    assert_eq!(note.text, "The whole note.");
-    let error = tools
-        .fetch("8")
-        .await
-        .expect_err("is not there")
-        .to_string();
-    assert!(error.contains("no such note"), "{error}");
+    for server in [server(this.clone()), http_server().await] {
+        let tools = McpTools::connect(&server, mapping()).await;
+        check_tools(&tools.expect("connects")).await;
+    }
 
     let wrong = McpTools::connect(&server(this), McpMapping::default()).await;
     let error = wrong.expect_err("lacks the tool").to_string();
@@ -130,4 +122,35 @@ async fn check() {
         .await
         .expect_err("is not there");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+/// The same server behind an address of this machine.
+async fn http_server() -> McpServer {
+    let sessions = Arc::new(LocalSessionManager::default());
+    let service = StreamableHttpService::new(|| Ok(Notes), sessions, Default::default());
+    let app = axum::Router::new().nest_service("/mcp", service);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("binds");
+    let address = listener.local_addr().expect("is bound");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    McpServer::Http {
+        url: format!("http://{address}/mcp"),
+    }
+}
+
+async fn check_tools(tools: &McpTools) {
+    let hits = tools.search("lakes", 5).await.expect("answers");
+    assert_eq!(
+        (&*hits[0].url, &*hits[0].title, &*hits[0].snippet),
+        ("7", "About lakes", "short")
+    );
+    let note = tools.fetch(&hits[0].url).await.expect("is read");
+    assert_eq!(note.text, "The whole note.");
+    let error = tools
+        .fetch("8")
+        .await
+        .expect_err("is not there")
+        .to_string();
+    assert!(error.contains("no such note"), "{error}");
 }

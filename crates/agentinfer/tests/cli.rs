@@ -385,7 +385,7 @@ fn ctrl_c_ends_a_run_and_leaves_a_trace_that_says_so() {
     let mut run = agentinfer(home.path())
         .args([
             "run",
-            "Who?",
+            "Who built the Solberg Telescope?",
             "--server",
             &format!("http://{}", silent.local_addr().unwrap()),
         ])

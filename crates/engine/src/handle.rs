@@ -136,6 +136,11 @@ impl EngineHandle {
         self.shared.stats.snapshot()
     }
 
+    /// Whether the engine's thread runs; it ends by [`drain`](Self::drain), or by a fault.
+    pub fn is_running(&self) -> bool {
+        !*self.shared.stopped.borrow()
+    }
+
     /// Stops the engine: accepts nothing more, serves what was accepted until `deadline` has
     /// passed, then fails the rest with [`EngineError::Stopped`]. Returns when it has stopped.
     /// Must be called inside a tokio runtime with time enabled.

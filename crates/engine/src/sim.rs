@@ -80,10 +80,10 @@ pub struct SimModel {
 impl Default for SimModel {
     fn default() -> Self {
         let limits = ModelLimits {
-            cells: 8192,
+            cells: 16_384,
             sequences: 32,
             batch_tokens: 512,
-            context_tokens: 4096,
+            context_tokens: 8192,
             vocabulary: SimVocabulary::default().len() as u32,
         };
         Self::new(limits, LatencyCurve::default())

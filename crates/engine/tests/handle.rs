@@ -84,12 +84,12 @@ fn invalid_requests_are_refused_with_the_field_named() {
             other => panic!("{expected}: {:?}", other.map(|completion| completion.id())),
         }
     }
-    let long = handle.submit(Request::new(vec![1; 5000])).err();
+    let long = handle.submit(Request::new(vec![1; 9000])).err();
     assert_eq!(
         long,
         Some(EngineError::ContextOverflow {
-            prompt_tokens: 5000,
-            context_tokens: 4096
+            prompt_tokens: 9000,
+            context_tokens: 8192
         })
     );
 }
@@ -164,7 +164,7 @@ fn stop_texts_and_limits_end_a_request() {
     );
     assert_eq!(reason, FinishReason::StopText(stop));
     let (_, tokens, reason) = run(endless(71));
-    assert_eq!((tokens, reason), (4096 - 8, FinishReason::Length));
+    assert_eq!((tokens, reason), (8192 - 8, FinishReason::Length));
 }
 
 #[test]
@@ -221,7 +221,9 @@ async fn draining_serves_what_was_accepted_and_refuses_the_rest() {
     let mut completion = handle
         .submit(endless(65).max_tokens(100))
         .expect("a valid request");
+    assert!(handle.is_running());
     handle.drain(Duration::from_secs(60)).await;
+    assert!(!handle.is_running());
     assert_eq!(handle.submit(endless(66)).err(), Some(EngineError::Stopped));
     let mut finished = false;
     while let Some(event) = completion.next().await {

@@ -51,6 +51,15 @@ pub struct CompletionRequest {
     /// How many answers to generate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
+    /// How many answers to choose from; only `n` itself is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_of: Option<u32>,
+    /// Whether the answer begins with the prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<bool>,
+    /// Text after the answer; not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
     /// How many alternatives to report for each token (0 to 5); present means log-probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<u32>,

@@ -8,6 +8,7 @@ use agentinfer_protocol::{
     ChatCompletion, ChatCompletionChunk, Choice as WholeChoice, ChoiceDelta, FinishReason,
     Logprobs, Message, Tool, Usage,
 };
+use serde_json::{Map, Value};
 
 use crate::RuntimeError;
 use crate::choice::Choice;
@@ -28,6 +29,8 @@ pub(crate) struct Head {
 pub(crate) struct Conversation {
     pub(crate) messages: Vec<Message>,
     pub(crate) tools: Vec<Tool>,
+    /// The client's variables for the template.
+    pub(crate) variables: Option<Map<String, Value>>,
     pub(crate) prompt: Prompt,
 }
 
@@ -174,12 +177,16 @@ impl ChatStream {
         let Conversation {
             messages,
             tools,
+            variables,
             prompt,
         } = &self.conversation;
         let choice = &self.choices[index];
         let answered: Vec<Message> = messages.iter().cloned().chain([choice.message()]).collect();
         // A template may refuse what the model said; then it cannot come back either.
-        let Ok(text) = self.tier.render(&answered, tools, false) else {
+        let rendered = self
+            .tier
+            .render(&answered, tools, variables.as_ref(), false);
+        let Ok(text) = rendered else {
             return;
         };
         let Some(rendered) = text.strip_prefix(&prompt.text) else {

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
 use agentinfer_engine::{
-    Completion as Running, Constraint, EngineError, Request, StatsSnapshot, Token,
+    Completion as Running, Constraint, EngineError, Request, StatsSnapshot, Token, Vocabulary,
 };
 use agentinfer_protocol::{
-    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
-    ModelCard, Prompt, TokenizeRequest, TokenizeResponse, Tool,
+    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, ModelCard,
+    Prompt, TokenizeRequest, TokenizeResponse,
 };
 
 use crate::chat_stream::{ChatStream, Conversation, Head};
@@ -135,8 +135,11 @@ impl Runtime {
         };
         let tools = request.tools.unwrap_or_default();
         let messages = request.messages;
-        let key = request.prompt_cache_key.as_deref();
-        let prompt = self.prompt(tier, &messages, &tools, key)?;
+        let variables = request.chat_template_kwargs;
+        let text = tier
+            .render(&messages, &tools, variables.as_ref(), true)
+            .map_err(RuntimeError::Conversation)?;
+        let prompt = self.prompt(tier, text, request.prompt_cache_key.as_deref());
         let constraint = match mode {
             Some(mode) => tier.call_grammar(&tools, mode, !single_call)?,
             None => format,
@@ -170,6 +173,7 @@ impl Runtime {
             conversation: Conversation {
                 messages,
                 tools,
+                variables,
                 prompt,
             },
             head: head("chatcmpl-"),
@@ -181,24 +185,15 @@ impl Runtime {
         })
     }
 
-    /// The conversation as tokens: those known from its session, and the tail's.
-    fn prompt(
-        &self,
-        tier: &ServedTier,
-        messages: &[Message],
-        tools: &[Tool],
-        key: Option<&str>,
-    ) -> Result<session::Prompt, RuntimeError> {
-        let text = tier
-            .render(messages, tools, true)
-            .map_err(RuntimeError::Conversation)?;
+    /// The rendered conversation as tokens: those known from its session, and the tail's.
+    fn prompt(&self, tier: &ServedTier, text: String, key: Option<&str>) -> session::Prompt {
         let known = self.sessions.lock().lookup(tier.tier, key, &text);
         let vocabulary = tier.handle.vocabulary().as_ref();
         let prompt = session::tokenize(vocabulary, text, &tier.begin_text, known);
         let tokenized = prompt.tokens.len() - prompt.reused;
         tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
         tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
-        Ok(prompt)
+        prompt
     }
 
     /// Continues texts. Tokenizes on the calling thread and never waits for the engine.
@@ -207,8 +202,16 @@ impl Runtime {
     /// As [`chat`](Self::chat).
     pub fn complete(&self, request: CompletionRequest) -> Result<CompletionStream, RuntimeError> {
         let tier = self.resolve(&request.model)?;
-        let settings = validate::completion_settings(&request, tier.handle.vocabulary().as_ref())?;
+        let vocabulary = tier.handle.vocabulary().as_ref();
+        let settings = validate::completion_settings(&request, vocabulary)?;
         let prompts = prompts(tier, &request.prompt)?;
+        let echoes = match request.echo {
+            Some(true) => echoes(&request.prompt, vocabulary),
+            _ => vec![String::new(); prompts.len()],
+        };
+        let choices = echoes
+            .into_iter()
+            .flat_map(|echo| vec![TextChoice::new(echo); settings.choices as usize]);
         let session = request
             .prompt_cache_key
             .map(|key| self.sessions.lock().keyed(&key));
@@ -219,7 +222,7 @@ impl Runtime {
         }
         Ok(CompletionStream {
             head: head("cmpl-"),
-            choices: completions.iter().map(|_| TextChoice::default()).collect(),
+            choices: choices.collect(),
             events: Merged::new(completions),
             choices_per_prompt: settings.choices as usize,
             usage_due: settings.include_usage,
@@ -286,6 +289,11 @@ impl Runtime {
             tokenized_prompt_tokens: tier.tokenized_tokens.load(Relaxed),
         };
         self.tiers.iter().map(stats).collect()
+    }
+
+    /// Whether all engines run; they end by [`drain`](Self::drain), or by a fault.
+    pub fn is_running(&self) -> bool {
+        self.tiers.iter().all(|tier| tier.handle.is_running())
     }
 
     /// Stops all engines: accepts nothing more, serves what was accepted until `deadline` has
@@ -397,6 +405,19 @@ fn prompts(tier: &ServedTier, prompt: &Prompt) -> Result<Vec<Vec<Token>>, Runtim
         return Err(RuntimeError::invalid("prompt", "empty_string", message));
     }
     Ok(prompts)
+}
+
+/// The texts that the answers begin with when the client wants its prompts back.
+fn echoes(prompt: &Prompt, vocabulary: &dyn Vocabulary) -> Vec<String> {
+    match prompt {
+        Prompt::Text(text) => vec![text.clone()],
+        Prompt::Texts(texts) => texts.clone(),
+        Prompt::Tokens(tokens) => {
+            let bytes = tokens.iter().flat_map(|&token| vocabulary.name(token));
+            let bytes: Vec<u8> = bytes.copied().collect();
+            vec![String::from_utf8_lossy(&bytes).into_owned()]
+        }
+    }
 }
 
 fn check_tokens(tier: &ServedTier, param: &str, tokens: &[Token]) -> Result<(), RuntimeError> {

@@ -14,8 +14,10 @@ use crate::merge::{Merged, usage};
 use crate::tier::ServedTier;
 
 /// One growing answer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TextChoice {
+    /// The prompt, until it is handed out, if the client wants it back.
+    echo: String,
     generated: Vec<Token>,
     /// Bytes of text handed out.
     shown: usize,
@@ -29,6 +31,13 @@ pub(crate) struct TextChoice {
 }
 
 impl TextChoice {
+    pub(crate) fn new(echo: String) -> Self {
+        Self {
+            echo,
+            ..Self::default()
+        }
+    }
+
     fn token(&mut self, event: &TokenEvent, vocabulary: &dyn Vocabulary) {
         self.generated.push(event.token);
         let Some(logprob) = &event.logprob else {
@@ -70,7 +79,7 @@ impl TextChoice {
         self.reported += logprobs.as_ref().map_or(0, |columns| columns.tokens.len());
         CompletionChoice {
             index: index as u32,
-            text,
+            text: std::mem::take(&mut self.echo) + &text,
             logprobs,
             finish_reason: None,
         }

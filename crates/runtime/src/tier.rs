@@ -11,6 +11,7 @@ use agentinfer_chat::{
 use agentinfer_engine::{Constraint, Engine, EngineHandle, SimModel, SimVocabulary};
 use agentinfer_llama::ModelFile;
 use agentinfer_protocol::{Message, ModelCard, Tool};
+use serde_json::{Map, Value};
 
 use crate::{RuntimeError, Tier, TierOptions, TierSource};
 
@@ -95,16 +96,18 @@ impl ServedTier {
         })
     }
 
-    /// The conversation as the model's template writes it.
+    /// The conversation as the model's template writes it; `variables` are the client's own.
     pub(crate) fn render(
         &self,
         messages: &[Message],
         tools: &[Tool],
+        variables: Option<&Map<String, Value>>,
         add_generation_prompt: bool,
     ) -> Result<String, ChatError> {
         let date = Some(Date::from_unix(unix_seconds()));
         let input = RenderInput {
             tools,
+            variables,
             add_generation_prompt,
             date,
             ..RenderInput::new(messages)

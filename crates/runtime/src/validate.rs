@@ -101,6 +101,7 @@ pub(crate) fn completion_settings(
     request: &CompletionRequest,
     vocabulary: &dyn Vocabulary,
 ) -> Result<Settings, RuntimeError> {
+    refuse_unserved(request)?;
     let max_tokens = at_least_one("max_tokens", request.max_tokens)?;
     let fields = Fields {
         temperature: request.temperature,
@@ -124,6 +125,30 @@ pub(crate) fn completion_settings(
             .as_ref()
             .is_some_and(|o| o.include_usage),
     })
+}
+
+/// Refuses what text completions of the OpenAI API have and ours do not.
+fn refuse_unserved(request: &CompletionRequest) -> Result<(), RuntimeError> {
+    let refuse = |param, message| Err(RuntimeError::invalid(param, "invalid_value", message));
+    if request.suffix.as_ref().is_some_and(|text| !text.is_empty()) {
+        return refuse(
+            "suffix",
+            "is not served. Write the prompt with the model's own tokens for filling in.",
+        );
+    }
+    if request
+        .best_of
+        .is_some_and(|count| count != request.n.unwrap_or(1))
+    {
+        return refuse("best_of", "is not served. Ask for `n` answers and choose.");
+    }
+    if request.echo == Some(true) && request.logprobs.is_some() {
+        return refuse(
+            "echo",
+            "is not served together with `logprobs`: those of prompts are not computed.",
+        );
+    }
+    Ok(())
 }
 
 /// The sampling fields that both kinds of request have.

@@ -538,6 +538,15 @@ async fn text_completions_of_every_prompt() {
     }
     assert_eq!(text, texts[0], "tokens and text are one prompt");
 
+    for prompt in [json!("one"), json!([111, 110, 101])] {
+        let fields = json!({
+            "prompt": prompt, "temperature": 0, "max_tokens": 6, "echo": true, "best_of": 1,
+        });
+        let whole = runtime.complete(completion(fields)).expect("served");
+        let whole = whole.collect().await.expect("no failure");
+        assert_eq!(whole.choices[0].text, format!("one{}", texts[0]));
+    }
+
     let refusals = [
         (json!({"prompt": ""}), "prompt"),
         (json!({"prompt": []}), "prompt"),
@@ -545,6 +554,9 @@ async fn text_completions_of_every_prompt() {
         (json!({"prompt": vec!["x"; 65]}), "prompt"),
         (json!({"prompt": "x", "logprobs": 6}), "logprobs"),
         (json!({"prompt": "x", "max_tokens": 0}), "max_tokens"),
+        (json!({"prompt": "x", "suffix": "y"}), "suffix"),
+        (json!({"prompt": "x", "n": 2, "best_of": 3}), "best_of"),
+        (json!({"prompt": "x", "echo": true, "logprobs": 0}), "echo"),
         (json!({"prompt": "x", "model": "other"}), "model"),
     ];
     for (fields, param) in refusals {

@@ -6,7 +6,7 @@ use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, ModelCard, ModelList,
     TokenizeRequest,
 };
-use agentinfer_runtime::RuntimeError;
+use agentinfer_runtime::{EngineError, RuntimeError};
 use axum::{
     Json, Router,
     extract::{Path, Request, State},
@@ -139,6 +139,9 @@ async fn health() -> Json<serde_json::Value> {
 async fn ready(State(state): State<AppState>) -> Result<Json<serde_json::Value>, ApiError> {
     if state.is_draining() {
         return Err(ApiError::draining());
+    }
+    if !state.runtime.is_running() {
+        return Err(ApiError::from(RuntimeError::from(EngineError::Stopped)));
     }
     Ok(Json(json!({"status": "ready"})))
 }

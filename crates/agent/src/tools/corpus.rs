@@ -33,6 +33,12 @@ const WRITER_BYTES: usize = 64 << 20;
 /// HotpotQA and MuSiQue: 0.6 to 1.5 find about the same, 0 finds less.
 const TITLE_BOOST: f32 = 1.0;
 
+/// Words of queries that documents are not searched for: every question has one, and they make
+/// songs called `What a Wonderful World` the best match. Stemmed, as the tokenizer leaves them.
+const QUESTION_WORDS: [&str; 9] = [
+    "who", "whom", "whose", "what", "which", "when", "where", "whi", "how",
+];
+
 /// Length of a snippet, in characters.
 const SNIPPET_CHARS: usize = 200;
 
@@ -160,7 +166,7 @@ impl Corpus {
         let mut seen = HashSet::new();
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
         for word in tokenizer::tokens(query) {
-            if !seen.insert(word.clone()) {
+            if QUESTION_WORDS.contains(&word.as_str()) || !seen.insert(word.clone()) {
                 continue;
             }
             let of = |field| {
@@ -348,6 +354,19 @@ mod tests {
             .titles_in("他毕业于清华大学,后来住在杭州。")
             .expect("looks up");
         assert_eq!(titles(&linked), ["清华大学", "杭州"]);
+    }
+
+    #[test]
+    fn question_words_are_not_searched_for() {
+        let corpus = corpus(&[(
+            "Why",
+            "Who, whom, whose, what, which, when, where, why, how?",
+        )]);
+        for word in [
+            "Who", "whom", "whose", "What", "which", "when", "where", "why", "how",
+        ] {
+            assert_eq!(corpus.find(word, 1).expect("searches"), [], "{word}");
+        }
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn as_json(question: &str, report: &Report) -> serde_json::Value {
         "answer": report.answer,
         "cited": report.cited,
         "sources": report.sources.iter().map(source).collect::<Vec<_>>(),
-        "plan": report.plan,
+        "resolved": report.resolved,
         "totals": report.totals,
         "seconds": report.elapsed.as_secs_f64(),
     })

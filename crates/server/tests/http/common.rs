@@ -18,7 +18,7 @@ use tokio::{
 const HANG: Duration = Duration::from_secs(20);
 
 /// The context of the simulated model, in tokens.
-pub(crate) const CONTEXT_TOKENS: usize = 4096;
+pub(crate) const CONTEXT_TOKENS: usize = 8192;
 
 /// What a test may change before the server starts.
 pub(crate) struct Setup {

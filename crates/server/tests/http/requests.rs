@@ -129,7 +129,7 @@ async fn bad_values_are_refused_by_name() {
 async fn a_prompt_beyond_the_context_is_told_the_limit() {
     let server = TestServer::start().await;
     let long = "x".repeat(CONTEXT_TOKENS);
-    let limit = "4096";
+    let limit = "8192";
     let chat = json!({"messages": [{"role": "user", "content": long}]});
     let refusal = (
         400,
