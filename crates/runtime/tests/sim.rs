@@ -199,7 +199,7 @@ fn illegal_fields_are_named() {
             "invalid_value",
         ),
         (
-            json!({"messages": [{"role": "user", "content": "x".repeat(5000)}]}),
+            json!({"messages": [{"role": "user", "content": "x".repeat(9000)}]}),
             "messages",
             "context_length_exceeded",
         ),
