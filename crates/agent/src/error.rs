@@ -28,14 +28,6 @@ pub enum AgentError {
         /// The server's own words.
         message: String,
     },
-    /// The model's answer has no choice, or is not the JSON that was asked for.
-    #[error("step {step}: the model's answer is not usable: {reason}")]
-    BadReply {
-        /// The step of the workflow.
-        step: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// A corpus file or folder could not be read.
     #[error("cannot read {path}: {source}")]
     Read {

@@ -1,7 +1,5 @@
 //! The planner: tells what must be found out before a question can be answered.
 
-use std::collections::HashSet;
-
 use crate::AgentError;
 use crate::descriptions::{descriptions, put};
 use crate::event::AgentEvent;
@@ -64,29 +62,19 @@ async fn choose(run: &Run<'_>, question: &str) -> Result<Option<String>, AgentEr
         schema: prompts::planner_schema(&phrases),
         max_tokens: PLAN_TOKENS,
     };
-    match run.ask::<Planned>(step).await {
-        Ok(planned) => Ok(Some(planned.unknown).filter(|unknown| phrases.contains(unknown))),
-        Err(AgentError::BadReply { reason, .. }) => {
-            tracing::debug!(reason, "no plan");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    let planned = run.ask::<Planned>(step).await?;
+    let unknown = planned.map(|planned| planned.unknown);
+    Ok(unknown.filter(|unknown| phrases.contains(unknown)))
 }
 
 /// Whether a phrase is a document's title: then it names what it seems to describe.
 async fn is_title(run: &Run<'_>, phrase: &str) -> Result<bool, AgentError> {
-    let mut named = words(phrase);
-    named.retain(|word| word != "the");
+    let name = |text: &str| {
+        let mut name = words(text);
+        name.retain(|word| word != "the");
+        name
+    };
     let titles = run.mentioned(phrase).await?;
-    let titles: HashSet<_> = titles
-        .iter()
-        .map(|hit| {
-            let bare = hit.title.split(" (").next().unwrap_or_default();
-            let mut title = words(bare);
-            title.retain(|word| word != "the");
-            title
-        })
-        .collect();
-    Ok(titles.contains(&named))
+    let bare = |title: &str| name(title.split(" (").next().unwrap_or_default());
+    Ok(titles.iter().any(|hit| bare(&hit.title) == name(phrase)))
 }

@@ -64,6 +64,22 @@ impl Ranking {
     }
 }
 
+/// Ranks what matches a question; also returns the documents whose titles it names.
+async fn rank(
+    run: &Run<'_>,
+    seeker: usize,
+    question: &str,
+) -> Result<(Ranking, Vec<Hit>), AgentError> {
+    let mut ranking = Ranking::default();
+    let queries = [question.to_owned()];
+    ranking.add_all(&run.search(seeker, &queries).await?.concat());
+    let named = run.mentioned(question).await?;
+    for hit in &named {
+        ranking.add(hit, NAMED);
+    }
+    Ok((ranking, named))
+}
+
 /// Reads the documents whose titles the question names: those that are most likely about it.
 pub(crate) async fn named(
     run: &Run<'_>,
@@ -71,13 +87,7 @@ pub(crate) async fn named(
     question: &str,
     most: usize,
 ) -> Result<Vec<Document>, AgentError> {
-    let hits = run.search(seeker, &[question.to_owned()]).await?.concat();
-    let mut ranking = Ranking::default();
-    let named = run.mentioned(question).await?;
-    for hit in &named {
-        ranking.add(hit, NAMED);
-    }
-    ranking.add_all(&hits);
+    let (ranking, named) = rank(run, seeker, question).await?;
     let best = ranking.best(most, |url| named.iter().all(|hit| hit.url != url));
     Ok(run.read(seeker, &best).await)
 }
@@ -87,13 +97,7 @@ pub(crate) async fn retrieve(
     run: &Run<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<Document>, AgentError> {
-    let queries = [wanted.question.to_owned()];
-    let hits = run.search(wanted.seeker, &queries).await?.concat();
-    let mut ranking = Ranking::default();
-    ranking.add_all(&hits);
-    for hit in run.mentioned(wanted.question).await? {
-        ranking.add(&hit, NAMED);
-    }
+    let (mut ranking, _) = rank(run, wanted.seeker, wanted.question).await?;
     let first = ranking.best(wanted.first, |url| wanted.except.contains(url));
     let mut documents = run.read(wanted.seeker, &first).await;
     if wanted.linked == 0 {

@@ -88,8 +88,12 @@ impl<'a> Run<'a> {
         self.seekers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks the model for JSON of the step's schema.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, step: Step) -> Result<T, AgentError> {
+    /// Asks the model for JSON of the step's schema. None when the reply cannot be used: a step
+    /// that the model garbles does not end the run.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        step: Step,
+    ) -> Result<Option<T>, AgentError> {
         let request = ChatCompletionRequest {
             model: self.llm.model().to_owned(),
             messages: step.messages,
@@ -115,10 +119,10 @@ impl<'a> Run<'a> {
         let text = first_text(&answer);
         self.recorder
             .llm(step.name, begun, Ok((&answer.usage, &text)));
-        parse(&text).map_err(|error| AgentError::BadReply {
-            step: step.name,
-            reason: format!("{error} in {text:?}"),
-        })
+        let parsed = parse(&text).inspect_err(|error| {
+            tracing::debug!(step = step.name, %error, text, "unusable reply");
+        });
+        Ok(parsed.ok())
     }
 
     /// The hits of each query. A query made before is answered from memory.

@@ -108,14 +108,7 @@ async fn document_qa(
         schema: prompts::seeker_schema(),
         max_tokens: FACT_TOKENS,
     };
-    let fact = match run.ask::<Fact>(step).await {
-        Ok(fact) => fact,
-        Err(AgentError::BadReply { reason, .. }) => {
-            tracing::debug!(reason, "no fact");
-            Fact::default()
-        }
-        Err(error) => return Err(error),
-    };
+    let fact = run.ask::<Fact>(step).await?.unwrap_or_default();
     let answer = tidy(&fact.answer);
     let quote = evidence::quote(&answer, &fact.fact, documents);
     let document = match &quote {

@@ -126,17 +126,11 @@ async fn read(
         schema: prompts::writer_schema(kind),
         max_tokens: READING_TOKENS,
     };
-    match run.ask::<Reading>(step).await {
-        Ok(reading) => Ok(Reading {
-            answer: tidy(&reading.answer),
-            ..reading
-        }),
-        Err(AgentError::BadReply { reason, .. }) => {
-            tracing::debug!(reason, "no reading");
-            Ok(Reading::default())
-        }
-        Err(error) => Err(error),
-    }
+    let reading = run.ask::<Reading>(step).await?.unwrap_or_default();
+    Ok(Reading {
+        answer: tidy(&reading.answer),
+        ..reading
+    })
 }
 
 /// The documents to answer from. For a question that compares, those of the things it names; else

@@ -264,15 +264,9 @@ impl Runtime {
     ) -> Result<DetokenizeResponse, RuntimeError> {
         let tier = self.resolve(&request.model)?;
         check_tokens(tier, "tokens", &request.tokens)?;
-        let vocabulary = tier.handle.vocabulary();
-        // Control tokens by name, so that a tokenized template comes back as it was.
-        let names = request
-            .tokens
-            .iter()
-            .flat_map(|&token| vocabulary.name(token));
-        let bytes: Vec<u8> = names.copied().collect();
+        let vocabulary = tier.handle.vocabulary().as_ref();
         Ok(DetokenizeResponse {
-            content: String::from_utf8_lossy(&bytes).into_owned(),
+            content: text_of(vocabulary, &request.tokens),
         })
     }
 
@@ -412,12 +406,15 @@ fn echoes(prompt: &Prompt, vocabulary: &dyn Vocabulary) -> Vec<String> {
     match prompt {
         Prompt::Text(text) => vec![text.clone()],
         Prompt::Texts(texts) => texts.clone(),
-        Prompt::Tokens(tokens) => {
-            let bytes = tokens.iter().flat_map(|&token| vocabulary.name(token));
-            let bytes: Vec<u8> = bytes.copied().collect();
-            vec![String::from_utf8_lossy(&bytes).into_owned()]
-        }
+        Prompt::Tokens(tokens) => vec![text_of(vocabulary, tokens)],
     }
+}
+
+/// The text of tokens, control tokens by name, so that a tokenized template comes back as it was.
+fn text_of(vocabulary: &dyn Vocabulary, tokens: &[Token]) -> String {
+    let bytes = tokens.iter().flat_map(|&token| vocabulary.name(token));
+    let bytes: Vec<u8> = bytes.copied().collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn check_tokens(tier: &ServedTier, param: &str, tokens: &[Token]) -> Result<(), RuntimeError> {
