@@ -51,6 +51,7 @@
 //! ```
 
 mod agent;
+mod compare;
 mod descriptions;
 mod error;
 mod event;
@@ -60,6 +61,7 @@ mod llm;
 mod planner;
 mod prompts;
 mod question;
+mod reading;
 mod retrieve;
 mod run;
 mod seeker;

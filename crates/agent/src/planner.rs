@@ -42,7 +42,13 @@ pub(crate) async fn plan(run: &Run<'_>, question: &str) -> Result<Vec<String>, A
 
 /// The question for what a description stands for.
 pub(crate) fn ask_for(unknown: &str) -> String {
-    format!("What is {unknown}?")
+    let relatives = [
+        "who", "whose", "whom", "where", "which", "that", "when", "of", "in",
+    ];
+    let mut words = unknown.split(' ');
+    let relative = words.find(|word| relatives.contains(word));
+    let person = relative.is_some_and(|word| word.starts_with("who"));
+    format!("{} is {unknown}?", if person { "Who" } else { "What" })
 }
 
 /// Asks which description must be found out first.

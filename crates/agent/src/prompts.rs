@@ -5,9 +5,11 @@
 //! prefix that all steps and sessions share; what varies comes last. Examples stand in the system
 //! message: as earlier turns of the conversation, small models take them for facts.
 
+use std::collections::HashMap;
+
 use agentinfer_protocol::Message;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::question::AnswerKind;
 use crate::tools::Document;
@@ -20,6 +22,12 @@ const SEEKER: &str = include_str!("prompts/seeker.txt");
 
 /// The writer's instructions.
 const WRITER: &str = include_str!("prompts/writer.txt");
+
+/// The writer's instructions for a question that compares what it names.
+const COMPARE: &str = include_str!("prompts/compare.txt");
+
+/// The instructions for picking the answer out of what was written.
+const EXTRACT: &str = include_str!("prompts/extract.txt");
 
 /// The planner's answer.
 #[derive(Debug, Deserialize)]
@@ -39,12 +47,30 @@ pub(crate) struct Fact {
 
 /// The writer's answer.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Reading {
+pub(crate) struct Noted {
     /// What the documents say.
     pub(crate) facts: String,
     /// A sentence that answers what was asked.
     pub(crate) conclusion: String,
+}
+
+/// The writer's answer to a question that compares.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Compared {
+    /// What the documents say.
+    pub(crate) facts: String,
+    /// What is compared, by the names of the things.
+    #[serde(default)]
+    pub(crate) values: HashMap<String, String>,
+    /// A sentence that answers what was asked.
+    pub(crate) conclusion: String,
     /// The answer alone.
+    pub(crate) answer: String,
+}
+
+/// The answer alone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Extracted {
     pub(crate) answer: String,
 }
 
@@ -77,14 +103,44 @@ pub(crate) fn writer(documents: &[Document], question: &str) -> Vec<Message> {
     conversation(WRITER, with_documents(documents, question))
 }
 
-/// The schema of the answer.
-pub(crate) fn writer_schema(kind: &AnswerKind) -> Value {
+/// The schema of what the writer answers.
+pub(crate) fn writer_schema() -> Value {
+    object(json!({"facts": text(360), "conclusion": text(200)}))
+}
+
+/// The conversation that asks for a comparison from documents.
+pub(crate) fn comparison(documents: &[Document], question: &str) -> Vec<Message> {
+    conversation(COMPARE, with_documents(documents, question))
+}
+
+/// The schema of a comparison of `things`.
+pub(crate) fn comparison_schema(kind: &AnswerKind, things: &[String]) -> Value {
     let answer = match kind {
         AnswerKind::YesNo => json!({"type": "string", "enum": ["yes", "no"]}),
         AnswerKind::Choice(choices) => json!({"type": "string", "enum": choices}),
         AnswerKind::Quantity | AnswerKind::Open => text(100),
     };
-    object(json!({"facts": text(360), "conclusion": text(200), "answer": answer}))
+    let values: Map<_, _> = things
+        .iter()
+        .map(|thing| (thing.clone(), text(40)))
+        .collect();
+    object(json!({
+        "facts": text(300),
+        "values": object(Value::Object(values)),
+        "conclusion": text(200),
+        "answer": answer,
+    }))
+}
+
+/// The conversation that asks for the answer alone.
+pub(crate) fn extract(written: &str, question: &str) -> Vec<Message> {
+    let ask = format!("Text: {written}\nQuestion: {}", unquoted(question));
+    conversation(EXTRACT, ask)
+}
+
+/// The schema of the answer alone.
+pub(crate) fn extract_schema() -> Value {
+    object(json!({"answer": text(100)}))
 }
 
 fn conversation(instructions: &str, ask: String) -> Vec<Message> {
@@ -94,13 +150,17 @@ fn conversation(instructions: &str, ask: String) -> Vec<Message> {
 fn with_documents(documents: &[Document], question: &str) -> String {
     let mut ask = String::from("Documents:\n");
     for (document, number) in documents.iter().zip(1..) {
-        ask.push_str(&format!(
-            "[{number}] {}: {}\n",
-            document.title, document.text
-        ));
+        let (title, text) = (unquoted(&document.title), unquoted(&document.text));
+        ask.push_str(&format!("[{number}] {title}: {text}\n"));
     }
-    ask.push_str(&format!("\nQuestion: {question}"));
+    ask.push_str(&format!("\nQuestion: {}", unquoted(question)));
     ask
+}
+
+/// Text with single quotation marks: a small model that copies double ones into a JSON string
+/// ends the string with them.
+fn unquoted(text: &str) -> String {
+    text.replace(['"', '\u{201c}', '\u{201d}'], "'")
 }
 
 /// A string of at most so many characters: small models that lose the thread repeat themselves

@@ -45,7 +45,8 @@ impl AnswerKind {
         }
         let asks = |words: &str| lower.starts_with(words) || lower.contains(&format!(" {words}"));
         let quantity = ["how many", "how much", "what year", "which year"];
-        if quantity.iter().any(|words| asks(words)) || first == "when" {
+        let when = first == "when" || lower.trim_end_matches(['?', ' ']).ends_with(" when");
+        if quantity.iter().any(|words| asks(words)) || when {
             return Self::Quantity;
         }
         Self::Open
@@ -148,6 +149,7 @@ mod tests {
             ("When did it open?", Quantity),
             ("How many records or more did she sell?", Quantity),
             ("The band formed in what year?", Quantity),
+            ("It sank on a ship that was built when?", Quantity),
             ("Who directed the film shot in or around Oslo?", Open),
             ("Are Dr. May and St. James the same person?", YesNo),
             ("", Open),

@@ -25,9 +25,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) seeker: usize,
     /// Its question.
     pub(crate) question: &'a str,
-    /// How many documents to read first.
+    /// How many of the best documents to look at; so many are read if there are.
     pub(crate) first: usize,
-    /// How many linked or next best documents to read then.
+    /// How many documents to read that the first ones link to; 0 means the best are read as such.
     pub(crate) linked: usize,
     /// Addresses of documents that shall not be read again.
     pub(crate) except: &'a HashSet<String>,
@@ -92,29 +92,40 @@ pub(crate) async fn named(
     Ok(run.read(seeker, &best).await)
 }
 
-/// Searches and reads what is wanted.
+/// Searches and reads what is wanted: what the question names, else the best match; then what
+/// these link to; and only if that is little, the next best matches. Small models mix documents
+/// up, so every one that is not needed costs accuracy as well as time.
 pub(crate) async fn retrieve(
     run: &Run<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<Document>, AgentError> {
-    let (mut ranking, _) = rank(run, wanted.seeker, wanted.question).await?;
+    let (mut ranking, named) = rank(run, wanted.seeker, wanted.question).await?;
     let first = ranking.best(wanted.first, |url| wanted.except.contains(url));
-    let mut documents = run.read(wanted.seeker, &first).await;
     if wanted.linked == 0 {
-        return Ok(documents);
+        return Ok(run.read(wanted.seeker, &first).await);
     }
-    let read: HashSet<_> = first.iter().map(|hit| hit.url.as_str()).collect();
-    let mut followed = HashSet::new();
-    for document in &documents {
+    let is_named = |hit: &&Hit| named.iter().any(|other| other.url == hit.url);
+    let mut chosen: Vec<_> = first.iter().filter(is_named).cloned().collect();
+    if chosen.is_empty() {
+        chosen.extend(first.first().cloned());
+    }
+    let mut linked = HashSet::new();
+    for document in run.read(wanted.seeker, &chosen).await {
         for hit in run.mentioned(&document.text).await? {
-            if followed.insert(hit.url.clone()) {
+            if linked.insert(hit.url.clone()) {
                 ranking.add(&hit, LINKED);
             }
         }
     }
-    let linked = ranking.best(wanted.linked, |url| {
-        read.contains(url) || wanted.except.contains(url)
+    let taken = |chosen: &[Hit], url: &str| {
+        wanted.except.contains(url) || chosen.iter().any(|hit| hit.url == url)
+    };
+    let links = ranking.best(wanted.linked, |url| {
+        !linked.contains(url) || taken(&chosen, url)
     });
-    documents.extend(run.read(wanted.seeker, &linked).await);
-    Ok(documents)
+    chosen.extend(links);
+    let missing = wanted.first.saturating_sub(chosen.len());
+    let more = ranking.best(missing, |url| taken(&chosen, url));
+    chosen.extend(more);
+    Ok(run.read(wanted.seeker, &chosen).await)
 }

@@ -5,15 +5,12 @@ use std::collections::HashSet;
 use crate::AgentError;
 use crate::event::Quote;
 use crate::evidence;
-use crate::prompts::{self, Reading};
 use crate::question::AnswerKind;
+use crate::reading::{Reading, read};
 use crate::retrieve::{Wanted, named, retrieve};
-use crate::run::{Run, Step};
-use crate::seeker::{Finding, tidy};
+use crate::run::Run;
+use crate::seeker::Finding;
 use crate::tools::Document;
-
-/// Enough for as many characters as the schema allows, a little more than two to a token.
-const READING_TOKENS: u32 = 320;
 
 /// A document that supports the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,26 +108,6 @@ fn verify(reading: &Reading, kind: &AnswerKind, documents: &[Document]) -> Optio
         AnswerKind::YesNo => evidence::support(&statement, documents),
         _ => evidence::quote(&reading.answer, &statement, documents),
     }
-}
-
-/// Asks the model to answer from documents. An unusable reply counts as no answer.
-async fn read(
-    run: &Run<'_>,
-    documents: &[Document],
-    question: &str,
-    kind: &AnswerKind,
-) -> Result<Reading, AgentError> {
-    let step = Step {
-        name: "write",
-        messages: prompts::writer(documents, question),
-        schema: prompts::writer_schema(kind),
-        max_tokens: READING_TOKENS,
-    };
-    let reading = run.ask::<Reading>(step).await?.unwrap_or_default();
-    Ok(Reading {
-        answer: tidy(&reading.answer),
-        ..reading
-    })
 }
 
 /// The documents to answer from. For a question that compares, those of the things it names; else
