@@ -74,14 +74,17 @@ impl AnswerKind {
 }
 
 /// The question proper, where sentences lead up to it. A full stop after a short word or a
-/// capital is an abbreviation's.
+/// capital is an abbreviation's, unless a question for yes or no begins behind it.
 fn last_sentence(question: &str) -> &str {
     let question = question.trim();
     let inner = question.trim_end_matches(['?', '.', '!', ' ']);
     let mut ends = inner.match_indices(['.', '?', '!']).filter(|&(at, mark)| {
         let word = inner[..at].rsplit(' ').next().unwrap_or_default();
-        let sentence = mark != "." || (word.len() > 3 && !word.starts_with(char::is_uppercase));
-        sentence && inner[at + 1..].starts_with(' ')
+        let next = inner[at + 1..].split_whitespace().next().unwrap_or_default();
+        let asks = next.starts_with(char::is_uppercase)
+            && AUXILIARIES.contains(&next.to_lowercase().as_str());
+        let word_ends = word.len() > 3 && !word.starts_with(char::is_uppercase);
+        (mark != "." || word_ends || asks) && inner[at + 1..].starts_with(' ')
     });
     match ends.next_back() {
         Some((end, _)) => question[end + 1..].trim_start(),
@@ -128,6 +131,7 @@ mod tests {
         for (question, kind) in [
             ("Are Ann and Ben both doctors?", YesNo),
             ("Ann has a medal. Does Ben have one?", YesNo),
+            ("Ann Lee has an OBE. Does Ben Lee have one?", YesNo),
             ("Are Oslo and Bergen in the same country?", YesNo),
             ("北京是否在中国?", YesNo),
             (

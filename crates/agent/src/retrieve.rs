@@ -1,11 +1,9 @@
 //! Which documents to read for a question.
 //!
-//! Documents are chosen in two steps, without the model. First the best matches: by BM25, and much
-//! more when the question names their title. Then documents that the first ones mention by title,
-//! as a reader follows links: the second hop of a question is often one that shares no word with
-//! the question.
-//! On the 40 tuning questions of HotpotQA, three and two documents chosen so (by a prototype with
-//! the same rules) hold all that is needed for 38 questions; the best five by BM25 alone for 26.
+//! Documents are chosen without the model: those whose titles the question names, else the best
+//! match by BM25; then documents that these mention by title, as a reader follows links, for the
+//! second hop of a question is often one that shares no word with it; and the next best matches
+//! only where that is little.
 
 use std::collections::{HashMap, HashSet};
 

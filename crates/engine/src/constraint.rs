@@ -6,9 +6,14 @@
 use std::sync::{Arc, OnceLock};
 
 use llguidance::{Matcher, ParserFactory, api::TopLevelGrammar};
+use serde_json::{Value, json};
 use toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 
 use crate::{Constraint, EngineError, Token, Vocabulary};
+
+/// Whitespace between the parts of a JSON text: as much as pretty-printing needs. Without a bound, a
+/// model that has lost the thread writes line breaks until its tokens run out.
+const WHITESPACE: &str = r"\x20|\n{1,2}[\x20\t]{0,20}";
 
 /// Compiles constraints for one vocabulary. The token trie is built on first use (it takes some
 /// hundred milliseconds for a large vocabulary) on the thread of the client that asks first.
@@ -40,7 +45,7 @@ impl ConstraintFactory {
             Constraint::None => return Ok(None),
             Constraint::JsonSchema(schema) => (
                 "json_schema",
-                TopLevelGrammar::from_json_schema(schema.clone()),
+                TopLevelGrammar::from_json_schema(bounded(schema.clone())),
             ),
             Constraint::Regex(regex) => ("regex", TopLevelGrammar::from_regex(regex)),
             Constraint::Lark(grammar) => ("grammar", TopLevelGrammar::from_lark(grammar.clone())),
@@ -77,6 +82,15 @@ impl Matching {
         self.matcher.consume_token(token).map_err(failed)?;
         Ok(self.matcher.is_stopped())
     }
+}
+
+/// The schema with a bound on whitespace, unless it brings options of its own for llguidance.
+fn bounded(mut schema: Value) -> Value {
+    if let Value::Object(members) = &mut schema {
+        let options = members.entry("x-guidance");
+        options.or_insert_with(|| json!({"whitespace_pattern": WHITESPACE}));
+    }
+    schema
 }
 
 fn failed(error: impl std::fmt::Display) -> EngineError {

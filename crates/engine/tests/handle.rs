@@ -134,6 +134,38 @@ fn constraints_shape_the_output() {
 }
 
 #[test]
+fn whitespace_in_json_is_bounded() {
+    let handle = spawn(EngineOptions::default());
+    let schema = json!({
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}, "no": {"type": "null"}},
+        "required": ["ok", "no"],
+        "additionalProperties": false
+    });
+    let newline = Token::from(b'\n');
+    let request = Request {
+        constraint: Constraint::JsonSchema(schema),
+        sampling: Sampling {
+            logit_bias: vec![(newline, 100.0)],
+            ..Sampling::default()
+        },
+        ..Request::new(vec![65; 4]).max_tokens(100)
+    };
+    let mut completion = handle.submit(request).expect("a valid request");
+    let mut newlines = 0;
+    let finish = loop {
+        match completion.blocking_next() {
+            Some(Event::Token(event)) => newlines += usize::from(event.token == newline),
+            Some(Event::Finished(finish)) => break finish,
+            Some(Event::Started(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_ne!(finish.reason, FinishReason::Length);
+    assert!(newlines >= 2, "the bias works: {newlines}");
+}
+
+#[test]
 fn stop_texts_and_limits_end_a_request() {
     let handle = spawn(EngineOptions::default());
     let run = |request: Request| {
