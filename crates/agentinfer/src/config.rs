@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use agentinfer_runtime::{Tier, TierOptions, TierSource};
 use agentinfer_server::ServerOptions;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use serde::Deserialize;
 
@@ -98,6 +98,11 @@ pub(crate) struct RawEngine {
     /// Requests that may wait or run at once; more are refused [default: 256].
     #[arg(long, env = "AGENTINFER_MAX_REQUESTS", value_name = "N")]
     pub(crate) max_requests: Option<usize>,
+    /// Who is served first when not all fit: fcfs (first come), sjf (shortest prompt), lpm (longest
+    /// resident prefix), las (least attained service of its session) or paper (AgentSched as
+    /// published; parameters as in paper:lambda_max=4,k=4) [default: fcfs].
+    #[arg(long, env = "AGENTINFER_POLICY", value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
     /// Prefill tokens computed beside others' decoding in one step [default: 128].
     #[arg(long, env = "AGENTINFER_PREFILL_CHUNK", value_name = "TOKENS")]
     pub(crate) prefill_chunk: Option<usize>,
@@ -160,6 +165,7 @@ impl Raw {
                 cells: engine.cells.or(below.engine.cells),
                 parallel: engine.parallel.or(below.engine.parallel),
                 max_requests: engine.max_requests.or(below.engine.max_requests),
+                policy: engine.policy.or(below.engine.policy),
                 prefill_chunk: engine.prefill_chunk.or(below.engine.prefill_chunk),
                 batch: engine.batch.or(below.engine.batch),
                 threads: engine.threads.or(below.engine.threads),
@@ -228,6 +234,10 @@ impl RawEngine {
         llama.context_tokens = self.context.or(llama.context_tokens);
         set(&mut engine.max_requests, self.max_requests);
         set(&mut engine.prefill_chunk, self.prefill_chunk);
+        if let Some(policy) = &self.policy {
+            let policy = policy.parse().map_err(|error| anyhow!("policy: {error}"));
+            engine.policy = policy?;
+        }
         at_least_one("max_requests", engine.max_requests)?;
         at_least_one("prefill_chunk", engine.prefill_chunk)?;
         if let Some(parallel) = self.parallel {
@@ -317,7 +327,8 @@ mod tests {
             "[server]\nhost = \"::\"\nport = 9\napi_keys = [\"a\", \"b\"]\nmax_body_bytes = 10\n\
              max_concurrent_requests = 11\ndrain_seconds = 12\n\
              [engine]\ncontext = 100\ncells = 200\nparallel = 32\nmax_requests = 33\n\
-             prefill_chunk = 34\nbatch = 35\nthreads = 36\ngpu_layers = 37\n",
+             policy = \"paper:k=2\"\nprefill_chunk = 34\nbatch = 35\nthreads = 36\n\
+             gpu_layers = 37\n",
         );
         raw.models.small = Some(model(dir.path()));
         let Config { tiers, server } = raw.validate().unwrap();
@@ -338,6 +349,7 @@ mod tests {
         assert_eq!((llama.gpu_layers, llama.sequences), (37, 128));
         assert_eq!((engine.max_running, engine.max_requests), (32, 33));
         assert_eq!(engine.prefill_chunk, 34);
+        assert_eq!(engine.policy.to_string(), "paper:k=2");
     }
 
     #[test]
@@ -352,6 +364,7 @@ mod tests {
             ),
             ("[engine]\nprefill_chunk = 0", "prefill_chunk: 0"),
             ("[engine]\nmax_requests = 0", "max_requests: 0"),
+            ("[engine]\npolicy = \"lifo\"", "policy: \"lifo\" is no policy"),
             ("[server]\nmax_body_bytes = 0", "max_body_bytes: 0"),
             (
                 "[server]\nmax_concurrent_requests = 0",

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use agentinfer_sam::{Drafter, NoDrafts};
-use agentinfer_sched::{FcfsLru, Policy, Running, Waiting};
+use agentinfer_sched::{Policy, PolicySpec, Running, View, Waiting};
 
 use crate::constraint::ConstraintFactory;
 use crate::event::{Event, FinishReason, Started};
 use crate::residency::{Residency, common_prefix};
 use crate::sampling::Scratch;
 use crate::sequence::{Reader, Sequence, Submission};
+use crate::sessions::Sessions;
 use crate::stats::{EngineStats, add, set};
 use crate::{Batch, EngineError, Model, ModelLimits, SequenceId, Vocabulary};
 
 /// Bounds and habits of the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EngineOptions {
     /// Requests that may wait or run at once; more are refused. Bounds the queue's memory and the
     /// longest wait: at a few seconds a request, this many are minutes already.
@@ -22,6 +23,8 @@ pub struct EngineOptions {
     /// Requests that run at once; never more than the model has sequences. The remaining
     /// sequences keep idle prefixes resident.
     pub max_running: usize,
+    /// Who is admitted first, and who gives way.
+    pub policy: PolicySpec,
     /// Prefill tokens added to a step in which others decode. Small keeps their inter-token
     /// latency low; large computes prompts more efficiently.
     pub prefill_chunk: usize,
@@ -39,6 +42,7 @@ impl Default for EngineOptions {
         Self {
             max_requests: 256,
             max_running: 16,
+            policy: PolicySpec::default(),
             prefill_chunk: 128,
             max_draft: 16,
             event_capacity: 256,
@@ -66,6 +70,7 @@ pub struct Engine<M> {
     pub(crate) drafter: Box<dyn Drafter>,
     pub(crate) stats: Arc<EngineStats>,
     pub(crate) residency: Residency,
+    pub(crate) sessions: Sessions,
     pub(crate) waiting: Vec<Sequence>,
     pub(crate) running: Vec<Sequence>,
     /// Ended requests whose last events their clients have not taken yet.
@@ -83,7 +88,7 @@ struct Placement {
 }
 
 impl<M: Model> Engine<M> {
-    /// An engine with the baseline policy and no drafts.
+    /// An engine without drafts.
     pub fn new(model: M, vocabulary: Arc<dyn Vocabulary>, options: EngineOptions) -> Self {
         let mut limits = model.limits();
         limits.context_tokens = limits.context_tokens.min(limits.cells);
@@ -92,11 +97,12 @@ impl<M: Model> Engine<M> {
         Self {
             constraints: Arc::new(ConstraintFactory::new(vocabulary.clone())),
             residency: Residency::new(limits.sequences, limits.cells),
+            sessions: Sessions::default(),
             model,
             limits,
             vocabulary,
+            policy: options.policy.build(),
             options,
-            policy: Box::new(FcfsLru),
             drafter: Box::new(NoDrafts),
             stats,
             waiting: Vec::new(),
@@ -105,13 +111,6 @@ impl<M: Model> Engine<M> {
             batch: Batch::default(),
             scratch: Scratch::default(),
         }
-    }
-
-    /// Replaces the scheduling policy.
-    #[must_use]
-    pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Self {
-        self.policy = policy;
-        self
     }
 
     /// Replaces the drafter.
@@ -226,19 +225,22 @@ impl<M: Model> Engine<M> {
                 .collect();
             let seen: Vec<Waiting> = eligible
                 .iter()
-                .map(|&index| as_waiting(&self.waiting[index], &placements[index]))
+                .map(|&index| self.as_waiting(&self.waiting[index], &placements[index]))
                 .collect();
-            let Some(choice) = self.policy.admit(self.model.now(), &seen) else {
+            let view = View {
+                waiting: &seen,
+                ..self.view()
+            };
+            let Some(choice) = agentinfer_sched::admit(&mut *self.policy, &view) else {
                 return;
             };
-            let index = eligible[choice.index];
-            let source = placements[index].source;
-            if !self.fits(&self.waiting[index], source) {
+            if !seen[choice.index].fits {
                 return;
             }
+            let index = eligible[choice.index];
             let sequence = self.waiting.remove(index);
-            tracing::trace!(request = sequence.id, reason = choice.reason, "admitted");
-            self.place(sequence, source);
+            tracing::trace!(request = sequence.id, score = choice.score, "admitted");
+            self.place(sequence, placements[index].source);
         }
     }
 
@@ -355,9 +357,13 @@ impl<M: Model> Engine<M> {
         let mut idle = self.residency.idle();
         idle.retain(|(id, _)| Some(*id) != keep);
         let residents: Vec<_> = idle.iter().map(|(_, resident)| *resident).collect();
-        let choice = self.policy.evict(self.model.now(), &residents)?;
+        let view = View {
+            idle: &residents,
+            ..self.view()
+        };
+        let choice = agentinfer_sched::evict(&mut *self.policy, &view)?;
         let (id, _) = idle[choice.index];
-        tracing::trace!(sequence = id, reason = choice.reason, "evicted");
+        tracing::trace!(sequence = id, score = choice.score, "evicted");
         self.model.truncate(id, 0);
         let freed = self.residency.evict(id);
         add(&self.stats.evictions, 1);
@@ -397,16 +403,44 @@ impl<M: Model> Engine<M> {
             .iter()
             .map(|&index| self.as_running(&self.running[index]))
             .collect();
-        let Some(choice) = self.policy.preempt(self.model.now(), &seen) else {
+        let view = View {
+            running: &seen,
+            ..self.view()
+        };
+        let Some(choice) = agentinfer_sched::preempt(&mut *self.policy, &view) else {
             return false;
         };
         let mut sequence = self.running.remove(indices[choice.index]);
-        tracing::debug!(request = sequence.id, reason = choice.reason, "preempted");
+        tracing::debug!(request = sequence.id, score = choice.score, "preempted");
         add(&self.stats.preemptions, 1);
         sequence.preemptions += 1;
         self.release(&mut sequence);
         self.waiting.push(sequence);
         true
+    }
+
+    /// The moment, without the candidates of a decision.
+    fn view(&self) -> View<'static> {
+        View {
+            now: self.model.now(),
+            free_cells: self.residency.free_cells(),
+            idle_cells: self.residency.evictable_cells(),
+            waiting: &[],
+            running: &[],
+            idle: &[],
+        }
+    }
+
+    fn as_waiting(&self, sequence: &Sequence, placement: &Placement) -> Waiting {
+        Waiting {
+            id: sequence.id,
+            arrived: sequence.times.submitted,
+            prompt_tokens: sequence.tokens.len() as u32,
+            resident_tokens: placement.source.map_or(0, |(_, tokens)| tokens),
+            preemptions: sequence.preemptions,
+            attained_tokens: self.attained_tokens(sequence),
+            fits: self.fits(sequence, placement.source),
+        }
     }
 
     fn as_running(&self, sequence: &Sequence) -> Running {
@@ -415,6 +449,15 @@ impl<M: Model> Engine<M> {
             arrived: sequence.times.submitted,
             cells: sequence.slot.map_or(0, |slot| self.residency.len(slot)),
             preemptions: sequence.preemptions,
+            attained_tokens: self.attained_tokens(sequence),
+        }
+    }
+
+    /// Tokens computed for a request's session so far; a request without one is its own session.
+    fn attained_tokens(&self, sequence: &Sequence) -> u64 {
+        match sequence.session {
+            Some(session) => self.sessions.attained_tokens(session),
+            None => sequence.counts.computed,
         }
     }
 
@@ -424,15 +467,5 @@ impl<M: Model> Engine<M> {
             self.model.truncate(id, tokens);
             self.residency.truncate(id, tokens);
         }
-    }
-}
-
-fn as_waiting(sequence: &Sequence, placement: &Placement) -> Waiting {
-    Waiting {
-        id: sequence.id,
-        arrived: sequence.times.submitted,
-        prompt_tokens: sequence.tokens.len() as u32,
-        resident_tokens: placement.source.map_or(0, |(_, tokens)| tokens),
-        preemptions: sequence.preemptions,
     }
 }

@@ -38,6 +38,7 @@ mod request;
 mod residency;
 mod sampling;
 mod sequence;
+mod sessions;
 mod sim;
 mod stats;
 mod step;
@@ -45,6 +46,7 @@ mod text;
 mod vocabulary;
 
 pub use agentinfer_sam::{Drafter, NoDrafts, Token};
+pub use agentinfer_sched::PolicySpec;
 pub use constraint::ConstraintFactory;
 pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;

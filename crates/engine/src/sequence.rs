@@ -67,6 +67,8 @@ pub(crate) struct Times {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) cached: u32,
+    /// Tokens that went through the model, drafts included.
+    pub(crate) computed: u64,
     pub(crate) decode_steps: u32,
     pub(crate) drafted: u32,
     pub(crate) accepted: u32,

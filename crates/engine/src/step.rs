@@ -185,6 +185,10 @@ impl<M: Model> Engine<M> {
         }
         let drafted = draft.len();
         sequence.draft = draft;
+        sequence.counts.computed += count as u64;
+        if let Some(session) = sequence.session {
+            self.sessions.serve(session, count as u64, self.model.now());
+        }
         let prefilled = if known > 1 { known } else { 0 };
         add(&self.stats.prefill_tokens, prefilled as u64);
         Share {

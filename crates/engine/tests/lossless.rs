@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agentinfer_engine::{
     Completion, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish, LatencyCurve, Model,
-    ModelLimits, Request, Sampling, SimModel, SimVocabulary, Token,
+    ModelLimits, PolicySpec, Request, Sampling, SimModel, SimVocabulary, Token,
 };
 use proptest::prelude::*;
 
@@ -83,6 +83,13 @@ struct Case {
     sequences: u32,
     cancelled: Vec<bool>,
     drafts: bool,
+    policy: PolicySpec,
+}
+
+/// Every policy.
+fn policies() -> impl Strategy<Value = PolicySpec> {
+    prop::sample::select(vec!["fcfs", "sjf", "lpm", "las", "paper"])
+        .prop_map(|name| name.parse().expect("a policy"))
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -108,8 +115,9 @@ fn case() -> impl Strategy<Value = Case> {
         160u32..500,
         1u32..9,
         any::<bool>(),
+        policies(),
     )
-        .prop_flat_map(|(requests, cells, sequences, drafts)| {
+        .prop_flat_map(|(requests, cells, sequences, drafts, policy)| {
             let count = requests.len();
             prop::collection::vec(prop::bool::weighted(0.2), count).prop_map(move |cancelled| {
                 Case {
@@ -118,6 +126,7 @@ fn case() -> impl Strategy<Value = Case> {
                     sequences,
                     cancelled,
                     drafts,
+                    policy,
                 }
             })
         })
@@ -131,7 +140,11 @@ proptest! {
         let expected: Vec<Vec<Token>> = case.requests.iter().map(alone).collect();
         let whole = case.requests.iter().zip(&expected);
         let known = whole.map(|(request, said)| [&request.prompt[..], said].concat()).collect();
-        let mut engine = engine(limits(case.cells, case.sequences), EngineOptions::default());
+        let options = EngineOptions {
+            policy: case.policy,
+            ..EngineOptions::default()
+        };
+        let mut engine = engine(limits(case.cells, case.sequences), options);
         if case.drafts {
             engine = engine.with_drafter(Box::new(Oracle(known, Default::default())));
         }

@@ -1,0 +1,73 @@
+//! What a policy sees: one moment of the engine, as plain numbers.
+
+/// One moment of the engine. Times are seconds on the engine's clock, memory is counted in KV cells
+/// (one token each).
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The moment.
+    pub now: f64,
+    /// Cells that nobody holds.
+    pub free_cells: u32,
+    /// Cells that only idle sequences hold, which can be had by eviction.
+    pub idle_cells: u32,
+    /// Requests that wait to be admitted.
+    pub waiting: &'a [Waiting],
+    /// Requests that hold cells and run.
+    pub running: &'a [Running],
+    /// Idle sequences whose cells are kept in case their sessions return.
+    pub idle: &'a [Resident],
+}
+
+/// A request that waits to be admitted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Waiting {
+    /// The engine's number for the request; numbers rise in order of submission.
+    pub id: u64,
+    /// When it was submitted.
+    pub arrived: f64,
+    /// Tokens it must hold before it can decode (prompt, and what it generated if preempted).
+    pub prompt_tokens: u32,
+    /// How many of these are resident.
+    pub resident_tokens: u32,
+    /// How often it was preempted.
+    pub preemptions: u32,
+    /// Tokens that were computed for its session so far, by this request and earlier ones.
+    pub attained_tokens: u64,
+    /// Whether its cells can be had now without preempting anybody.
+    pub fits: bool,
+}
+
+impl Waiting {
+    /// Tokens that must be computed, and cells taken, before it can decode.
+    pub fn missing_tokens(&self) -> u32 {
+        self.prompt_tokens - self.resident_tokens
+    }
+}
+
+/// A request that holds cells and runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Running {
+    /// The engine's number for the request.
+    pub id: u64,
+    /// When it was submitted.
+    pub arrived: f64,
+    /// Cells it holds, shared ones included.
+    pub cells: u32,
+    /// How often it was preempted.
+    pub preemptions: u32,
+    /// Tokens that were computed for its session so far, by this request and earlier ones.
+    pub attained_tokens: u64,
+}
+
+/// An idle sequence whose cells are kept in case its session returns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resident {
+    /// The session it belongs to, if known.
+    pub session: Option<u64>,
+    /// When it was last used.
+    pub last_used: f64,
+    /// Cells it holds, shared ones included.
+    pub cells: u32,
+    /// Cells that dropping it would free (those it shares with nobody).
+    pub freed_cells: u32,
+}
