@@ -100,7 +100,7 @@ pub(crate) struct RawEngine {
     pub(crate) max_requests: Option<usize>,
     /// Who is served first when not all fit: fcfs (first come), sjf (shortest prompt), lpm (longest
     /// resident prefix), las (least attained service of its session) or paper (AgentSched as
-    /// published; parameters as in paper:lambda_max=4,k=4) [default: fcfs].
+    /// published; parameters as in paper:lambda_max=4:k=4) [default: fcfs].
     #[arg(long, env = "AGENTINFER_POLICY", value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     /// Prefill tokens computed beside others' decoding in one step [default: 128].
@@ -364,7 +364,10 @@ mod tests {
             ),
             ("[engine]\nprefill_chunk = 0", "prefill_chunk: 0"),
             ("[engine]\nmax_requests = 0", "max_requests: 0"),
-            ("[engine]\npolicy = \"lifo\"", "policy: \"lifo\" is no policy"),
+            (
+                "[engine]\npolicy = \"lifo\"",
+                "policy: \"lifo\" is no policy",
+            ),
             ("[server]\nmax_body_bytes = 0", "max_body_bytes: 0"),
             (
                 "[server]\nmax_concurrent_requests = 0",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `engine/` | the engine's speed beside llama.cpp's own programs |
 //! | `research.rs` | the research agent over a file of questions: quality, tokens, time |
+//! | `sched/` | scheduling policies on simulated time |
 //! | `score.rs` | exact match and F1 of short answers |
 //! | `report.rs` | the JSON file that every benchmark writes |
 //!
@@ -18,6 +19,7 @@ pub mod engine;
 mod error;
 mod report;
 mod research;
+pub mod sched;
 mod score;
 
 pub use error::BenchError;

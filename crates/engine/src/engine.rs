@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agentinfer_sam::{Drafter, NoDrafts};
 use agentinfer_sched::{Policy, PolicySpec, Running, View, Waiting};
+use tokio::sync::mpsc;
 
 use crate::constraint::ConstraintFactory;
 use crate::event::{Event, FinishReason, Started};
@@ -12,7 +13,7 @@ use crate::sampling::Scratch;
 use crate::sequence::{Reader, Sequence, Submission};
 use crate::sessions::Sessions;
 use crate::stats::{EngineStats, add, set};
-use crate::{Batch, EngineError, Model, ModelLimits, SequenceId, Vocabulary};
+use crate::{Batch, Completion, EngineError, Model, ModelLimits, Request, SequenceId, Vocabulary};
 
 /// Bounds and habits of the engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +78,8 @@ pub struct Engine<M> {
     pub(crate) parting: Vec<Sequence>,
     pub(crate) batch: Batch,
     pub(crate) scratch: Scratch,
+    /// Requests that came by [`submit`](Engine::submit).
+    submitted: u64,
 }
 
 /// Where a request's prompt can be placed.
@@ -110,6 +113,7 @@ impl<M: Model> Engine<M> {
             parting: Vec::new(),
             batch: Batch::default(),
             scratch: Scratch::default(),
+            submitted: 0,
         }
     }
 
@@ -123,6 +127,35 @@ impl<M: Model> Engine<M> {
     /// Whether nothing is left to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty() && self.parting.is_empty()
+    }
+
+    /// Validates and queues a request: for those who take the steps themselves, for instance on
+    /// virtual time. Others use [`EngineHandle`](crate::EngineHandle).
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidRequest`] and [`EngineError::ContextOverflow`].
+    pub fn submit(&mut self, request: Request) -> Result<Completion, EngineError> {
+        request.validate(&self.limits)?;
+        let matching = self.constraints.compile(&request.constraint)?;
+        let (events, receiver) = mpsc::channel(self.options.event_capacity);
+        self.submitted += 1;
+        let id = self.submitted;
+        self.enqueue(Submission {
+            id,
+            request,
+            matching,
+            events,
+            permit: None,
+        });
+        Ok(Completion {
+            events: receiver,
+            id,
+        })
+    }
+
+    /// The model.
+    pub fn model_mut(&mut self) -> &mut M {
+        &mut self.model
     }
 
     /// Queues a request.

@@ -107,6 +107,11 @@ impl Completion {
         self.events.recv().await
     }
 
+    /// The next event, if there is one already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
     /// [`next`](Self::next) for threads outside an async runtime.
     pub fn blocking_next(&mut self) -> Option<Event> {
         self.events.blocking_recv()

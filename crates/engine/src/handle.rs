@@ -11,7 +11,7 @@ use crate::constraint::ConstraintFactory;
 use crate::sequence::{Permit, Submission};
 use crate::stats::{EngineStats, add};
 use crate::{
-    Completion, Engine, EngineError, Model, ModelLimits, Progress, Request, StatsSnapshot, Token,
+    Completion, Engine, EngineError, Model, ModelLimits, Progress, Request, StatsSnapshot,
     Vocabulary,
 };
 
@@ -93,7 +93,7 @@ impl EngineHandle {
     /// [`EngineError::QueueFull`] and [`EngineError::Stopped`].
     pub fn submit(&self, request: Request) -> Result<Completion, EngineError> {
         let shared = &self.shared;
-        validate(&request, &shared.limits)?;
+        request.validate(&shared.limits)?;
         let matching = shared.constraints.compile(&request.constraint)?;
         if shared.draining.load(Ordering::Relaxed) {
             return Err(EngineError::Stopped);
@@ -219,61 +219,4 @@ fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) 
         }
         progress = engine.step();
     }
-}
-
-fn validate(request: &Request, limits: &ModelLimits) -> Result<(), EngineError> {
-    let invalid = |field, message: &str| {
-        Err(EngineError::InvalidRequest {
-            field,
-            message: message.to_owned(),
-        })
-    };
-    let sampling = &request.sampling;
-    if request.prompt.is_empty() {
-        return invalid("prompt", "it is empty; give at least one token");
-    }
-    let known = |token: &Token| *token < limits.vocabulary;
-    if !request.prompt.iter().all(known) {
-        return invalid(
-            "prompt",
-            "it holds a token id beyond the model's vocabulary",
-        );
-    }
-    if !sampling
-        .logit_bias
-        .iter()
-        .all(|(token, bias)| known(token) && bias.is_finite())
-    {
-        return invalid(
-            "logit_bias",
-            "token ids must be in the vocabulary, biases finite",
-        );
-    }
-    let finite = [
-        sampling.temperature,
-        sampling.top_p,
-        sampling.min_p,
-        sampling.repetition_penalty,
-        sampling.frequency_penalty,
-        sampling.presence_penalty,
-    ];
-    if !finite.iter().all(|value| value.is_finite()) {
-        return invalid("sampling", "every setting must be a finite number");
-    }
-    if sampling.repetition_penalty <= 0.0 {
-        return invalid("repetition_penalty", "it must be above 0; 1 means none");
-    }
-    if request.stop.iter().any(String::is_empty) {
-        return invalid("stop", "a stop text is empty; remove it");
-    }
-    if request.max_tokens == 0 {
-        return invalid("max_tokens", "it must be at least 1");
-    }
-    if request.prompt.len() >= limits.context_tokens as usize {
-        return Err(EngineError::ContextOverflow {
-            prompt_tokens: request.prompt.len(),
-            context_tokens: limits.context_tokens as usize,
-        });
-    }
-    Ok(())
 }

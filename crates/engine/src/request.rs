@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::Token;
+use crate::{EngineError, ModelLimits, Token};
 
 /// A request to continue a sequence of tokens.
 #[derive(Clone, Debug)]
@@ -45,6 +45,64 @@ impl Request {
     pub fn max_tokens(mut self, max_tokens: u32) -> Self {
         self.max_tokens = max_tokens;
         self
+    }
+
+    /// Whether a model with these limits can serve the request.
+    pub(crate) fn validate(&self, limits: &ModelLimits) -> Result<(), EngineError> {
+        let invalid = |field, message: &str| {
+            Err(EngineError::InvalidRequest {
+                field,
+                message: message.to_owned(),
+            })
+        };
+        let sampling = &self.sampling;
+        if self.prompt.is_empty() {
+            return invalid("prompt", "it is empty; give at least one token");
+        }
+        let known = |token: &Token| *token < limits.vocabulary;
+        if !self.prompt.iter().all(known) {
+            return invalid(
+                "prompt",
+                "it holds a token id beyond the model's vocabulary",
+            );
+        }
+        if !sampling
+            .logit_bias
+            .iter()
+            .all(|(token, bias)| known(token) && bias.is_finite())
+        {
+            return invalid(
+                "logit_bias",
+                "token ids must be in the vocabulary, biases finite",
+            );
+        }
+        let finite = [
+            sampling.temperature,
+            sampling.top_p,
+            sampling.min_p,
+            sampling.repetition_penalty,
+            sampling.frequency_penalty,
+            sampling.presence_penalty,
+        ];
+        if !finite.iter().all(|value| value.is_finite()) {
+            return invalid("sampling", "every setting must be a finite number");
+        }
+        if sampling.repetition_penalty <= 0.0 {
+            return invalid("repetition_penalty", "it must be above 0; 1 means none");
+        }
+        if self.stop.iter().any(String::is_empty) {
+            return invalid("stop", "a stop text is empty; remove it");
+        }
+        if self.max_tokens == 0 {
+            return invalid("max_tokens", "it must be at least 1");
+        }
+        if self.prompt.len() >= limits.context_tokens as usize {
+            return Err(EngineError::ContextOverflow {
+                prompt_tokens: self.prompt.len(),
+                context_tokens: limits.context_tokens as usize,
+            });
+        }
+        Ok(())
     }
 }
 

@@ -56,7 +56,10 @@ mod tests {
         let mut sessions = Sessions::default();
         sessions.serve(7, 100, 0.5);
         sessions.serve(7, 20, 1e9);
-        assert_eq!((sessions.attained_tokens(7), sessions.attained_tokens(8)), (120, 0));
+        assert_eq!(
+            (sessions.attained_tokens(7), sessions.attained_tokens(8)),
+            (120, 0)
+        );
         for session in 0..3 * MOST_SESSIONS as u64 {
             sessions.serve(100 + session, 1, session as f64);
             assert!(sessions.known.len() <= MOST_SESSIONS);

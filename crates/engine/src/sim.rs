@@ -102,6 +102,11 @@ impl SimModel {
         }
     }
 
+    /// Lets time pass until `moment`, in seconds on the virtual clock, if it is not past.
+    pub fn wait_until(&mut self, moment: f64) {
+        self.clock = self.clock.max(moment);
+    }
+
     /// Printable text that ends after some dozens of tokens.
     fn row(&self, hash: u64) -> Vec<f32> {
         let mut random = fastrand::Rng::with_seed(hash);

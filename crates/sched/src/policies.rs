@@ -12,7 +12,7 @@ pub use paper::{Paper, PaperOptions};
 use crate::Policy;
 
 /// Which policy to use, as configuration names it: `fcfs`, `sjf`, `lpm`, `las` or `paper`, the last
-/// with parameters if wanted: `paper:lambda_max=2,k=8`.
+/// with parameters if wanted: `paper:lambda_max=2:k=8`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum PolicySpec {
     /// First come, first served.
@@ -53,10 +53,9 @@ impl fmt::Display for PolicySpec {
                 let defaults = PaperOptions::default().fields();
                 let changed = options.fields().into_iter().zip(defaults);
                 let changed = changed.filter(|(one, default)| one != default);
-                for (((name, value), _), lead) in changed.zip([":"].into_iter().chain([","; 6])) {
-                    write!(f, "{lead}{name}={value}")?;
-                }
-                Ok(())
+                changed
+                    .map(|((name, value), _)| write!(f, ":{name}={value}"))
+                    .collect()
             }
         }
     }
@@ -87,7 +86,7 @@ impl FromStr for PolicySpec {
         match (policy, parameters) {
             (policy, None) => Ok(policy),
             (Self::Paper(mut options), Some(parameters)) => {
-                for parameter in parameters.split(',') {
+                for parameter in parameters.split(':') {
                     options.set(parameter)?;
                 }
                 Ok(Self::Paper(options))
@@ -109,7 +108,7 @@ mod tests {
             "lpm",
             "las",
             "paper",
-            "paper:lambda_max=2.5,k=8",
+            "paper:lambda_max=2.5:k=8",
         ] {
             let spec: PolicySpec = text.parse().expect(text);
             assert_eq!(spec.to_string(), text);

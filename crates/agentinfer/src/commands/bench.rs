@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use agentinfer_agent::AgentOptions;
 use agentinfer_bench::engine::{Case, EngineBenchOptions, run_engine_bench};
+use agentinfer_bench::sched::{PolicySpec, SchedOptions, run_sched_bench};
 use agentinfer_bench::{BenchReport, ModelFile, ResearchOptions, research};
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -24,6 +25,7 @@ use crate::think::{self, Thinker};
 pub(crate) enum Command {
     Engine(EngineArgs),
     Research(ResearchArgs),
+    Sched(SchedArgs),
 }
 
 /// Compare the engine's speed with llama.cpp's own programs.
@@ -98,11 +100,39 @@ pub(crate) struct ResearchArgs {
     think: think::Args,
 }
 
+/// Compare scheduling policies on simulated time.
+///
+/// Deep-research sessions and short calls of their tools share one server: the production engine
+/// and scheduler with a model that only takes time (that of Qwen2.5-Coder 1.5B on two cores).
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    agentinfer bench sched --policies fcfs,paper:lambda_max=8:k=2 --load 4,8 --pressure 1.5")]
+pub(crate) struct SchedArgs {
+    /// The policies, separated by commas; ratios are relative to the first
+    /// [default: fcfs,sjf,lpm,las,paper].
+    #[arg(long, value_delimiter = ',', value_name = "POLICY,...")]
+    policies: Vec<PolicySpec>,
+    /// How many sessions share the server [default: 4].
+    #[arg(long, value_delimiter = ',', value_name = "N,...")]
+    load: Vec<usize>,
+    /// How many times the KV cells the sessions would fill together; at 1 all fit
+    /// [default: 1,1.5,2.5].
+    #[arg(long, value_delimiter = ',', value_name = "X,...")]
+    pressure: Vec<f64>,
+    /// How many random workloads of each kind.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    seeds: u64,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     tokio::runtime::Runtime::new()?.block_on(async {
         match command {
             Command::Engine(args) => engine(args).await?,
             Command::Research(args) => agent(args).await?,
+            Command::Sched(args) => sched(args)?,
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -124,7 +154,33 @@ async fn engine(args: EngineArgs) -> Result<()> {
     let file = ModelFile::at(&agentinfer_models::resolve(&args.model)?);
     report(
         "engine",
-        (args.model, file),
+        BTreeMap::from([(args.model, file)]),
+        started,
+        results,
+        args.json.as_deref(),
+    )
+}
+
+fn sched(args: SchedArgs) -> Result<()> {
+    let started = SystemTime::now();
+    let mut options = SchedOptions {
+        seeds: args.seeds,
+        ..SchedOptions::default()
+    };
+    if !args.policies.is_empty() {
+        options.policies = args.policies;
+    }
+    if !args.load.is_empty() {
+        options.loads = args.load;
+    }
+    if !args.pressure.is_empty() {
+        options.pressures = args.pressure;
+    }
+    let results = run_sched_bench(&options, output::note)?;
+    output::line(results.table())?;
+    report(
+        "sched",
+        BTreeMap::new(),
         started,
         results,
         args.json.as_deref(),
@@ -148,7 +204,7 @@ async fn agent(args: ResearchArgs) -> Result<()> {
         output::note(&done.to_string())
     });
     let results = unless_interrupted(work).await;
-    let model = (thinker.name.clone(), thinker.file.clone());
+    let model = BTreeMap::from([(thinker.name.clone(), thinker.file.clone())]);
     thinker.stop().await;
     let results = results??;
     output::json(&results.arms)?;
@@ -166,13 +222,12 @@ async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T> {
 
 fn report(
     bench: &'static str,
-    (name, file): (String, ModelFile),
+    models: BTreeMap<String, ModelFile>,
     started: SystemTime,
     results: impl Serialize,
     path: Option<&Path>,
 ) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
-    let models = BTreeMap::from([(name, file)]);
     BenchReport::new(bench, models, started, results).write(path)?;
     output::note(&format!("the report is in {}", path.display()));
     Ok(())
