@@ -99,8 +99,9 @@ pub(crate) struct RawEngine {
     #[arg(long, env = "AGENTINFER_MAX_REQUESTS", value_name = "N")]
     pub(crate) max_requests: Option<usize>,
     /// Who is served first when not all fit: fcfs (first come), sjf (shortest prompt), lpm (longest
-    /// resident prefix), las (least attained service of its session) or paper (AgentSched as
-    /// published; parameters as in paper:lambda_max=4:k=4) [default: fcfs].
+    /// resident prefix), las (least attained service of its session), paper (AgentSched as
+    /// published; parameters as in paper:lambda_max=4:k=4) or agent (older sessions first, their
+    /// cells kept while their tools run; agent:patience=4) [default: fcfs].
     #[arg(long, env = "AGENTINFER_POLICY", value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     /// Prefill tokens computed beside others' decoding in one step [default: 128].

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentinfer_sam::{Drafter, NoDrafts};
-use agentinfer_sched::{Policy, PolicySpec, Running, View, Waiting};
+use agentinfer_sched::{Policy, PolicySpec, Resident, Running, View, Waiting};
 use tokio::sync::mpsc;
 
 use crate::constraint::ConstraintFactory;
@@ -78,6 +78,8 @@ pub struct Engine<M> {
     pub(crate) parting: Vec<Sequence>,
     pub(crate) batch: Batch,
     pub(crate) scratch: Scratch,
+    /// Seconds of a prompt token, as measured of late.
+    pub(crate) prefill_seconds: f64,
     /// Requests that came by [`submit`](Engine::submit).
     submitted: u64,
 }
@@ -113,6 +115,7 @@ impl<M: Model> Engine<M> {
             parting: Vec::new(),
             batch: Batch::default(),
             scratch: Scratch::default(),
+            prefill_seconds: 0.0,
             submitted: 0,
         }
     }
@@ -161,7 +164,11 @@ impl<M: Model> Engine<M> {
     /// Queues a request.
     pub(crate) fn enqueue(&mut self, submission: Submission) {
         add(&self.stats.submitted, 1);
-        let sequence = Sequence::new(submission, self.model.now());
+        let now = self.model.now();
+        let sequence = Sequence::new(submission, now);
+        if let Some(session) = sequence.session {
+            self.sessions.call(session, now);
+        }
         self.drafter.extend(sequence.id, &sequence.tokens);
         self.waiting.push(sequence);
     }
@@ -197,6 +204,9 @@ impl<M: Model> Engine<M> {
     /// Lets a request go: its cells become an idle residency, its last events are delivered.
     fn part(&mut self, mut sequence: Sequence) {
         self.drafter.finish(sequence.id);
+        if let Some(session) = sequence.session {
+            self.sessions.leave(session, self.model.now());
+        }
         self.release(&mut sequence);
         if !sequence.outbox.is_empty() {
             self.parting.push(sequence);
@@ -240,6 +250,9 @@ impl<M: Model> Engine<M> {
         for mut sequence in leaving {
             tracing::debug!(request = sequence.id, "client is gone or does not read");
             self.drafter.finish(sequence.id);
+            if let Some(session) = sequence.session {
+                self.sessions.leave(session, now);
+            }
             self.release(&mut sequence);
         }
     }
@@ -260,8 +273,20 @@ impl<M: Model> Engine<M> {
                 .iter()
                 .map(|&index| self.as_waiting(&self.waiting[index], &placements[index]))
                 .collect();
+            let idle: Vec<Resident> = self
+                .idle()
+                .into_iter()
+                .map(|(_, resident)| resident)
+                .collect();
+            let running: Vec<Running> = self
+                .running
+                .iter()
+                .map(|other| self.as_running(other))
+                .collect();
             let view = View {
                 waiting: &seen,
+                running: &running,
+                idle: &idle,
                 ..self.view()
             };
             let Some(choice) = agentinfer_sched::admit(&mut *self.policy, &view) else {
@@ -294,10 +319,9 @@ impl<M: Model> Engine<M> {
         Placement { source, wait }
     }
 
-    /// Whether a request's cells, and those promised to the running ones, can be had without
-    /// preempting anybody.
-    fn fits(&self, sequence: &Sequence, source: Option<(SequenceId, u32)>) -> bool {
-        let shared = source.map_or(0, |(_, tokens)| tokens as usize);
+    /// Cells that must be had to admit a request, beside those that it shares: for the rest of
+    /// its prompt, for its first growth, and for what was promised to the running ones.
+    fn needed_cells(&self, sequence: &Sequence, source: Option<(SequenceId, u32)>) -> u32 {
         let growth = |sequence: &Sequence| {
             GROWTH_RESERVE.min(sequence.max_tokens.saturating_sub(sequence.generated()))
         };
@@ -311,14 +335,19 @@ impl<M: Model> Engine<M> {
                 other.tokens.len() - held + growth(other)
             })
             .sum();
+        let shared = source.map_or(0, |(_, tokens)| tokens as usize);
+        (sequence.tokens.len() - shared + growth(sequence) + promised) as u32
+    }
+
+    /// Whether so many cells can be had without preempting anybody.
+    fn fits(&self, needed_cells: u32, source: Option<(SequenceId, u32)>) -> bool {
         // Cells of an idle source stop being evictable when the request takes or shares them.
         let kept = source
             .filter(|(id, _)| self.residency.is_idle(*id))
-            .map_or(0, |_| shared);
-        let available = (self.residency.free_cells() + self.residency.evictable_cells()) as usize;
-        let needed = sequence.tokens.len() - shared + kept + growth(sequence) + promised;
+            .map_or(0, |(_, tokens)| tokens);
+        let available = self.residency.free_cells() + self.residency.evictable_cells();
         // Alone, every request fits: its length was checked against the context on submission.
-        needed <= available || self.running.is_empty()
+        needed_cells + kept <= available || self.running.is_empty()
     }
 
     /// Gives a request its sequence: in place of its own earlier residency, sharing the cells of
@@ -387,10 +416,16 @@ impl<M: Model> Engine<M> {
 
     /// Evicts the idle sequence that the policy names, sparing `keep`.
     fn evict(&mut self, keep: Option<SequenceId>) -> Option<SequenceId> {
-        let mut idle = self.residency.idle();
+        let mut idle = self.idle();
         idle.retain(|(id, _)| Some(*id) != keep);
         let residents: Vec<_> = idle.iter().map(|(_, resident)| *resident).collect();
+        let running: Vec<Running> = self
+            .running
+            .iter()
+            .map(|other| self.as_running(other))
+            .collect();
         let view = View {
+            running: &running,
             idle: &residents,
             ..self.view()
         };
@@ -452,12 +487,26 @@ impl<M: Model> Engine<M> {
         true
     }
 
+    /// The idle sequences with what is known about their sessions.
+    fn idle(&self) -> Vec<(SequenceId, Resident)> {
+        let mut idle = self.residency.idle();
+        for (_, resident) in &mut idle {
+            let known = resident.session.and_then(|id| self.sessions.get(id));
+            if let Some(session) = known {
+                resident.session_arrived = session.arrived;
+                resident.mean_gap = session.mean_gap;
+            }
+        }
+        idle
+    }
+
     /// The moment, without the candidates of a decision.
     fn view(&self) -> View<'static> {
         View {
             now: self.model.now(),
             free_cells: self.residency.free_cells(),
             idle_cells: self.residency.evictable_cells(),
+            prefill_seconds: self.prefill_seconds,
             waiting: &[],
             running: &[],
             idle: &[],
@@ -465,6 +514,7 @@ impl<M: Model> Engine<M> {
     }
 
     fn as_waiting(&self, sequence: &Sequence, placement: &Placement) -> Waiting {
+        let needed_cells = self.needed_cells(sequence, placement.source);
         Waiting {
             id: sequence.id,
             arrived: sequence.times.submitted,
@@ -472,7 +522,10 @@ impl<M: Model> Engine<M> {
             resident_tokens: placement.source.map_or(0, |(_, tokens)| tokens),
             preemptions: sequence.preemptions,
             attained_tokens: self.attained_tokens(sequence),
-            fits: self.fits(sequence, placement.source),
+            session: sequence.session,
+            session_arrived: self.session_arrived(sequence),
+            needed_cells,
+            fits: self.fits(needed_cells, placement.source),
         }
     }
 
@@ -483,15 +536,32 @@ impl<M: Model> Engine<M> {
             cells: sequence.slot.map_or(0, |slot| self.residency.len(slot)),
             preemptions: sequence.preemptions,
             attained_tokens: self.attained_tokens(sequence),
+            session_arrived: self.session_arrived(sequence),
         }
+    }
+
+    /// The ids of running requests, those first that the policy would preempt last.
+    pub(crate) fn in_order(&self, requests: &[&Sequence]) -> Vec<u64> {
+        let view = self.view();
+        let tenure = |request: &&Sequence| self.policy.tenure(&view, &self.as_running(request));
+        let mut ordered: Vec<(f64, u64)> = requests
+            .iter()
+            .map(|request| (tenure(request), request.id))
+            .collect();
+        ordered.sort_by(|a, b| b.0.total_cmp(&a.0));
+        ordered.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// When a request's session was first seen; a request without one is its own session.
+    fn session_arrived(&self, sequence: &Sequence) -> f64 {
+        let known = sequence.session.and_then(|id| self.sessions.get(id));
+        known.map_or(sequence.times.submitted, |session| session.arrived)
     }
 
     /// Tokens computed for a request's session so far; a request without one is its own session.
     fn attained_tokens(&self, sequence: &Sequence) -> u64 {
-        match sequence.session {
-            Some(session) => self.sessions.attained_tokens(session),
-            None => sequence.counts.computed,
-        }
+        let known = sequence.session.and_then(|id| self.sessions.get(id));
+        known.map_or(sequence.counts.computed, |session| session.attained_tokens)
     }
 
     /// Shortens an active sequence to `tokens`.

@@ -104,6 +104,8 @@ impl Residency {
                     .filter(|&&cell| self.references[cell as usize].all == 1);
                 let resident = Resident {
                     session,
+                    session_arrived: last_used,
+                    mean_gap: None,
                     last_used,
                     cells: slot.cells.len() as u32,
                     freed_cells: freed_cells.count() as u32,

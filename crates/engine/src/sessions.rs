@@ -6,13 +6,22 @@ use std::collections::HashMap;
 /// some dozen bytes.
 const MOST_SESSIONS: usize = 4096;
 
-/// A session's history.
-#[derive(Clone, Copy, Debug, Default)]
-struct Session {
+/// Weight of the newest gap in the mean: the last handful counts.
+const NEWEST: f64 = 0.3;
+
+/// A session's history. Times are seconds on the engine's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Session {
+    /// When it was first seen.
+    pub(crate) arrived: f64,
     /// Tokens computed for it.
-    attained_tokens: u64,
-    /// When it was last served, in seconds on the engine's clock.
-    last_served: f64,
+    pub(crate) attained_tokens: u64,
+    /// Mean seconds between the end of one of its calls and the next; none before the second.
+    pub(crate) mean_gap: Option<f64>,
+    /// When its last call ended; none while one is in work.
+    left: Option<f64>,
+    /// When it was last heard of.
+    last_seen: f64,
 }
 
 /// The sessions that are remembered.
@@ -22,28 +31,54 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
+    /// What is known about a session.
+    pub(crate) fn get(&self, session: u64) -> Option<&Session> {
+        self.known.get(&session)
+    }
+
+    /// Notes that a session makes a call.
+    pub(crate) fn call(&mut self, session: u64, now: f64) {
+        let known = self.entry(session, now);
+        if let Some(left) = known.left.take() {
+            let gap = now - left;
+            let mean = known
+                .mean_gap
+                .map_or(gap, |mean| mean + NEWEST * (gap - mean));
+            known.mean_gap = Some(mean);
+        }
+    }
+
     /// Adds tokens that were computed for a session.
     pub(crate) fn serve(&mut self, session: u64, tokens: u64, now: f64) {
+        self.entry(session, now).attained_tokens += tokens;
+    }
+
+    /// Notes that a session's call has ended.
+    pub(crate) fn leave(&mut self, session: u64, now: f64) {
+        self.entry(session, now).left = Some(now);
+    }
+
+    fn entry(&mut self, session: u64, now: f64) -> &mut Session {
         if self.known.len() >= MOST_SESSIONS && !self.known.contains_key(&session) {
             self.forget_older_half();
         }
-        let known = self.known.entry(session).or_default();
-        known.attained_tokens += tokens;
-        known.last_served = now;
-    }
-
-    /// Tokens computed for a session so far; 0 for one that is not known.
-    pub(crate) fn attained_tokens(&self, session: u64) -> u64 {
-        self.known
-            .get(&session)
-            .map_or(0, |session| session.attained_tokens)
+        let new = Session {
+            arrived: now,
+            attained_tokens: 0,
+            mean_gap: None,
+            left: None,
+            last_seen: now,
+        };
+        let known = self.known.entry(session).or_insert(new);
+        known.last_seen = now;
+        known
     }
 
     /// Half at once, so that a newcomer does not cost a search among all.
     fn forget_older_half(&mut self) {
-        let mut times: Vec<f64> = self.known.values().map(|known| known.last_served).collect();
+        let mut times: Vec<f64> = self.known.values().map(|known| known.last_seen).collect();
         let (_, &mut median, _) = times.select_nth_unstable_by(MOST_SESSIONS / 2, f64::total_cmp);
-        self.known.retain(|_, known| known.last_served > median);
+        self.known.retain(|_, known| known.last_seen > median);
     }
 }
 
@@ -52,19 +87,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn service_adds_up_and_memory_is_bounded() {
+    fn a_history_has_service_and_gaps() {
         let mut sessions = Sessions::default();
-        sessions.serve(7, 100, 0.5);
-        sessions.serve(7, 20, 1e9);
-        assert_eq!(
-            (sessions.attained_tokens(7), sessions.attained_tokens(8)),
-            (120, 0)
-        );
+        assert_eq!(sessions.get(7), None);
+        for (begin, end) in [(1.0, 2.0), (6.0, 7.0), (21.0, 22.0)] {
+            sessions.call(7, begin);
+            sessions.serve(7, 100, begin);
+            sessions.leave(7, end);
+        }
+        let known = sessions.get(7).expect("was seen");
+        assert_eq!((known.arrived, known.attained_tokens), (1.0, 300));
+        assert_eq!(known.mean_gap, Some(4.0 + 0.3 * 10.0));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_last_seen_stay() {
+        let mut sessions = Sessions::default();
+        sessions.call(7, 1e9);
         for session in 0..3 * MOST_SESSIONS as u64 {
-            sessions.serve(100 + session, 1, session as f64);
+            sessions.call(100 + session, session as f64);
             assert!(sessions.known.len() <= MOST_SESSIONS);
         }
-        assert_eq!(sessions.attained_tokens(7), 120, "the last served stays");
-        assert_eq!(sessions.attained_tokens(100), 0, "the first is forgotten");
+        assert!(sessions.get(7).is_some() && sessions.get(100).is_none());
     }
 }

@@ -6,6 +6,12 @@ use crate::sequence::{Reader, Sequence};
 use crate::stats::{add, set};
 use crate::{Engine, EngineError, Entry, Model, Token};
 
+/// Tokens from which on a step's time says what a prompt token costs.
+const PREFILL_STEP: usize = 32;
+
+/// Weight of the newest measurement in a running mean.
+const NEWEST: f64 = 0.1;
+
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -61,6 +67,7 @@ impl<M: Model> Engine<M> {
         let outcome = self.model.forward(&batch);
         self.batch = batch;
         let computed = self.model.now();
+        self.observe_prefill(computed - formed);
         let mut sampling_seconds = 0.0;
         match outcome {
             Ok(()) => {
@@ -87,7 +94,22 @@ impl<M: Model> Engine<M> {
         Progress::Stepped
     }
 
-    /// Fills the batch: decodes with their drafts first, then prefill in order of admission.
+    /// Learns the price of a prompt token from a step that computed many.
+    fn observe_prefill(&mut self, seconds: f64) {
+        let tokens = self.batch.entries.len();
+        if tokens < PREFILL_STEP {
+            return;
+        }
+        let price = seconds / tokens as f64;
+        let known = &mut self.prefill_seconds;
+        *known = if *known == 0.0 {
+            price
+        } else {
+            *known + NEWEST * (price - *known)
+        };
+    }
+
+    /// Fills the batch: decodes with their drafts first, then prefill in the policy's order.
     fn form_batch(&mut self) -> Vec<Share> {
         let now = self.model.now();
         let mut shares = Vec::new();
@@ -96,8 +118,8 @@ impl<M: Model> Engine<M> {
             .running
             .iter()
             .partition(|sequence| self.uncomputed(sequence) == 1);
-        let ids = |group: Vec<&Sequence>| group.iter().map(|s| s.id).collect::<Vec<u64>>();
-        let groups = [(ids(decoding), true), (ids(prefilling), false)];
+        let decoding: Vec<u64> = decoding.iter().map(|sequence| sequence.id).collect();
+        let groups = [(decoding, true), (self.in_order(&prefilling), false)];
         for (group, decodes) in groups {
             if !decodes && !shares.is_empty() {
                 room = room.min(self.options.prefill_chunk);

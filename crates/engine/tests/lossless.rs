@@ -88,7 +88,7 @@ struct Case {
 
 /// Every policy.
 fn policies() -> impl Strategy<Value = PolicySpec> {
-    prop::sample::select(vec!["fcfs", "sjf", "lpm", "las", "paper"])
+    prop::sample::select(vec!["fcfs", "sjf", "lpm", "las", "paper", "agent"])
         .prop_map(|name| name.parse().expect("a policy"))
 }
 

@@ -15,11 +15,14 @@
 //!     resident_tokens,
 //!     preemptions: 0,
 //!     attained_tokens: 0,
+//!     session: None,
+//!     session_arrived: id as f64,
+//!     needed_cells: 0,
 //!     fits: true,
 //! };
 //! let waiting = [request(7, 900, 850), request(8, 100, 0)];
 //! let view = View {
-//!     now: 9.0, free_cells: 4096, idle_cells: 0,
+//!     now: 9.0, free_cells: 4096, idle_cells: 0, prefill_seconds: 0.0,
 //!     waiting: &waiting, running: &[], idle: &[],
 //! };
 //! let mut policy = "sjf".parse::<PolicySpec>()?.build();
@@ -33,7 +36,8 @@ mod policy;
 mod view;
 
 pub use policies::{
-    Fcfs, LeastAttained, LongestPrefix, Paper, PaperOptions, PolicySpec, ShortestJob,
+    Agent, AgentOptions, Fcfs, LeastAttained, LongestPrefix, Paper, PaperOptions, PolicySpec,
+    ShortestJob,
 };
 pub use policy::{Choice, Policy, admit, evict, preempt};
 pub use view::{Resident, Running, View, Waiting};
@@ -47,6 +51,7 @@ mod tests {
             now: 9.0,
             free_cells: 100,
             idle_cells: 100,
+            prefill_seconds: 0.0,
             waiting,
             running,
             idle,
@@ -62,6 +67,9 @@ mod tests {
             resident_tokens,
             preemptions: 0,
             attained_tokens,
+            session: None,
+            session_arrived: 0.0,
+            needed_cells: 0,
             fits: true,
         };
         let waiting = [
@@ -83,6 +91,8 @@ mod tests {
     fn eviction_prefers_the_oldest_that_frees_cells() {
         let resident = |last_used, freed_cells| Resident {
             session: None,
+            session_arrived: last_used,
+            mean_gap: None,
             last_used,
             cells: 100,
             freed_cells,
@@ -113,6 +123,7 @@ mod tests {
             cells: 1,
             preemptions: 0,
             attained_tokens: 0,
+            session_arrived: 0.0,
         };
         let choice = preempt(
             &mut Fcfs,

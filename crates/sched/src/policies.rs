@@ -1,18 +1,22 @@
 //! The policies, and how configuration names them.
 
+mod agent;
 mod baseline;
 mod paper;
+mod parameters;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use agent::{Agent, AgentOptions};
 pub use baseline::{Fcfs, LeastAttained, LongestPrefix, ShortestJob};
 pub use paper::{Paper, PaperOptions};
 
+use self::parameters::Parameters;
 use crate::Policy;
 
-/// Which policy to use, as configuration names it: `fcfs`, `sjf`, `lpm`, `las` or `paper`, the last
-/// with parameters if wanted: `paper:lambda_max=2:k=8`.
+/// Which policy to use, as configuration names it: `fcfs`, `sjf`, `lpm`, `las`, `paper` or
+/// `agent`, the last two with parameters if wanted: `paper:lambda_max=2:k=8`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum PolicySpec {
     /// First come, first served.
@@ -26,6 +30,8 @@ pub enum PolicySpec {
     LeastAttained,
     /// AgentSched as published.
     Paper(PaperOptions),
+    /// AgentSched beyond the paper: sessions take turns.
+    Agent(AgentOptions),
 }
 
 impl PolicySpec {
@@ -37,26 +43,27 @@ impl PolicySpec {
             Self::LongestPrefix => Box::new(LongestPrefix),
             Self::LeastAttained => Box::new(LeastAttained),
             Self::Paper(options) => Box::new(Paper::new(options)),
+            Self::Agent(options) => Box::new(Agent::new(options)),
+        }
+    }
+
+    /// Takes a parameter, `NAME=NUMBER`.
+    fn set(&mut self, parameter: &str) -> Result<(), String> {
+        match self {
+            Self::Paper(options) => options.set(parameter),
+            Self::Agent(options) => options.set(parameter),
+            _ => Err(format!("\"{self}\" takes no parameters")),
         }
     }
 }
 
 impl fmt::Display for PolicySpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.build().name())?;
         match self {
-            Self::Fcfs => f.write_str("fcfs"),
-            Self::ShortestJob => f.write_str("sjf"),
-            Self::LongestPrefix => f.write_str("lpm"),
-            Self::LeastAttained => f.write_str("las"),
-            Self::Paper(options) => {
-                f.write_str("paper")?;
-                let defaults = PaperOptions::default().fields();
-                let changed = options.fields().into_iter().zip(defaults);
-                let changed = changed.filter(|(one, default)| one != default);
-                changed
-                    .map(|((name, value), _)| write!(f, ":{name}={value}"))
-                    .collect()
-            }
+            Self::Paper(options) => options.write(f),
+            Self::Agent(options) => options.write(f),
+            _ => Ok(()),
         }
     }
 }
@@ -68,31 +75,22 @@ impl FromStr for PolicySpec {
     /// With the names that there are, when the policy or a parameter is unknown, or the value is
     /// not a number of 0 or more.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, parameters) = match text.split_once(':') {
-            Some((name, parameters)) => (name, Some(parameters)),
-            None => (text, None),
-        };
-        let policy = match name {
+        let mut parts = text.split(':');
+        let name = parts.next().unwrap_or_default();
+        let mut policy = match name {
             "fcfs" => Self::Fcfs,
             "sjf" => Self::ShortestJob,
             "lpm" => Self::LongestPrefix,
             "las" => Self::LeastAttained,
             "paper" => Self::Paper(PaperOptions::default()),
+            "agent" => Self::Agent(AgentOptions::default()),
             _ => {
-                let message = "is no policy; there are fcfs, sjf, lpm, las and paper";
+                let message = "is no policy; there are fcfs, sjf, lpm, las, paper and agent";
                 return Err(format!("{name:?} {message}"));
             }
         };
-        match (policy, parameters) {
-            (policy, None) => Ok(policy),
-            (Self::Paper(mut options), Some(parameters)) => {
-                for parameter in parameters.split(':') {
-                    options.set(parameter)?;
-                }
-                Ok(Self::Paper(options))
-            }
-            (_, Some(_)) => Err(format!("{name:?} takes no parameters")),
-        }
+        parts.try_for_each(|parameter| policy.set(parameter))?;
+        Ok(policy)
     }
 }
 
@@ -109,6 +107,8 @@ mod tests {
             "las",
             "paper",
             "paper:lambda_max=2.5:k=8",
+            "agent",
+            "agent:patience=2",
         ] {
             let spec: PolicySpec = text.parse().expect(text);
             assert_eq!(spec.to_string(), text);
@@ -125,6 +125,7 @@ mod tests {
             ("paper:k", "NAME=NUMBER"),
             ("paper:k=-1", "0 or more"),
             ("paper:k=x", "0 or more"),
+            ("agent:k=1", "patience"),
         ] {
             let error = text.parse::<PolicySpec>().expect_err(text);
             assert!(error.contains(word), "{text}: {error}");

@@ -10,6 +10,8 @@ pub struct View<'a> {
     pub free_cells: u32,
     /// Cells that only idle sequences hold, which can be had by eviction.
     pub idle_cells: u32,
+    /// Seconds that computing one prompt token takes, as measured of late.
+    pub prefill_seconds: f64,
     /// Requests that wait to be admitted.
     pub waiting: &'a [Waiting],
     /// Requests that hold cells and run.
@@ -33,7 +35,14 @@ pub struct Waiting {
     pub preemptions: u32,
     /// Tokens that were computed for its session so far, by this request and earlier ones.
     pub attained_tokens: u64,
-    /// Whether its cells can be had now without preempting anybody.
+    /// Its session, if it belongs to one.
+    pub session: Option<u64>,
+    /// When its session was first seen; when it was submitted if it has none.
+    pub session_arrived: f64,
+    /// Cells that must be had to admit it: for what is missing, for its first growth, and for what
+    /// was promised to those that run.
+    pub needed_cells: u32,
+    /// Whether these can be had now without preempting anybody.
     pub fits: bool,
 }
 
@@ -57,6 +66,8 @@ pub struct Running {
     pub preemptions: u32,
     /// Tokens that were computed for its session so far, by this request and earlier ones.
     pub attained_tokens: u64,
+    /// When its session was first seen; when it was submitted if it has none.
+    pub session_arrived: f64,
 }
 
 /// An idle sequence whose cells are kept in case its session returns.
@@ -64,6 +75,11 @@ pub struct Running {
 pub struct Resident {
     /// The session it belongs to, if known.
     pub session: Option<u64>,
+    /// When its session was first seen; when it was last used if it has none.
+    pub session_arrived: f64,
+    /// Mean seconds between the end of one of its session's calls and the next; none if it has
+    /// not returned yet.
+    pub mean_gap: Option<f64>,
     /// When it was last used.
     pub last_used: f64,
     /// Cells it holds, shared ones included.

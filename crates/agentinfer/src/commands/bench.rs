@@ -109,7 +109,7 @@ pub(crate) struct ResearchArgs {
     agentinfer bench sched --policies fcfs,paper:lambda_max=8:k=2 --load 4,8 --pressure 1.5")]
 pub(crate) struct SchedArgs {
     /// The policies, separated by commas; ratios are relative to the first
-    /// [default: fcfs,sjf,lpm,las,paper].
+    /// [default: fcfs,sjf,lpm,las,paper,agent].
     #[arg(long, value_delimiter = ',', value_name = "POLICY,...")]
     policies: Vec<PolicySpec>,
     /// How many sessions share the server [default: 4].

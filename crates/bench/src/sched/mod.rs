@@ -34,7 +34,7 @@ pub struct SchedOptions {
 impl Default for SchedOptions {
     /// The situation of the paper: four sessions, memory that becomes insufficient.
     fn default() -> Self {
-        let names = ["fcfs", "sjf", "lpm", "las", "paper"];
+        let names = ["fcfs", "sjf", "lpm", "las", "paper", "agent"];
         Self {
             policies: names.iter().filter_map(|name| name.parse().ok()).collect(),
             loads: vec![4],

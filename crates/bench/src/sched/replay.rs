@@ -14,6 +14,9 @@ use crate::BenchError;
 /// Sequences of the simulated model: enough that cells run short before these do.
 const SEQUENCES: u32 = 128;
 
+/// How long the engine waits before it looks again when nobody may run; as in production.
+const POLL_SECONDS: f64 = 0.005;
+
 /// What a call experienced. Times are seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CallOutcome {
@@ -159,7 +162,13 @@ impl Player<'_> {
             self.collect()?;
             let next = self.due.iter().map(|due| due.at).min_by(f64::total_cmp);
             match (progress, next) {
-                (Progress::Stepped | Progress::Blocked, _) => {}
+                (Progress::Stepped, _) => {}
+                // The policy holds somebody back for now.
+                (Progress::Blocked, next) => {
+                    let soon = self.engine.model_mut().now() + POLL_SECONDS;
+                    let moment = next.map_or(soon, |moment| moment.min(soon));
+                    self.engine.model_mut().wait_until(moment);
+                }
                 (Progress::Idle, Some(moment)) => self.engine.model_mut().wait_until(moment),
                 (Progress::Idle, None) if self.flights.is_empty() => break,
                 // Its last events came with the step before.

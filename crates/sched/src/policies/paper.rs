@@ -1,6 +1,7 @@
 //! AgentSched as published (arXiv 2512.18337): between shortest job first while memory is loose
 //! and keeping caches while it is tight, by a shadow price of KV memory.
 
+use super::parameters::Parameters;
 use crate::{Policy, View, Waiting};
 
 /// The parameters of the published policy.
@@ -35,13 +36,8 @@ impl Default for PaperOptions {
     }
 }
 
-impl PaperOptions {
-    /// The parameters by name.
-    pub(super) fn fields(mut self) -> [(&'static str, f64); 6] {
-        self.fields_mut().map(|(name, value)| (name, *value))
-    }
-
-    fn fields_mut(&mut self) -> [(&'static str, &mut f64); 6] {
+impl Parameters<6> for PaperOptions {
+    fn fields(&mut self) -> [(&'static str, &mut f64); 6] {
         [
             ("lambda_max", &mut self.lambda_max),
             ("k", &mut self.k),
@@ -50,22 +46,6 @@ impl PaperOptions {
             ("c", &mut self.c),
             ("tokens_per_block", &mut self.tokens_per_block),
         ]
-    }
-
-    /// Takes `NAME=NUMBER`.
-    pub(super) fn set(&mut self, parameter: &str) -> Result<(), String> {
-        let Some((name, number)) = parameter.split_once('=') else {
-            return Err(format!("{parameter:?} is not of the form NAME=NUMBER"));
-        };
-        let mut fields = self.fields_mut();
-        let names = fields.each_ref().map(|(name, _)| *name).join(", ");
-        let Some((_, value)) = fields.iter_mut().find(|(known, _)| *known == name) else {
-            return Err(format!("{name:?} is no parameter; there are {names}"));
-        };
-        let parsed = number.parse().ok();
-        let parsed = parsed.filter(|number: &f64| number.is_finite() && *number >= 0.0);
-        **value = parsed.ok_or_else(|| format!("{name}: expected a number of 0 or more"))?;
-        Ok(())
     }
 }
 
@@ -161,6 +141,9 @@ mod tests {
             resident_tokens,
             preemptions: 0,
             attained_tokens: 0,
+            session: None,
+            session_arrived: 0.0,
+            needed_cells: 0,
             fits: true,
         }
     }
@@ -170,6 +153,7 @@ mod tests {
             now: 0.0,
             free_cells,
             idle_cells: 0,
+            prefill_seconds: 0.0,
             waiting,
             running: &[],
             idle: &[],
