@@ -80,7 +80,10 @@ fn last_sentence(question: &str) -> &str {
     let inner = question.trim_end_matches(['?', '.', '!', ' ']);
     let mut ends = inner.match_indices(['.', '?', '!']).filter(|&(at, mark)| {
         let word = inner[..at].rsplit(' ').next().unwrap_or_default();
-        let next = inner[at + 1..].split_whitespace().next().unwrap_or_default();
+        let next = inner[at + 1..]
+            .split_whitespace()
+            .next()
+            .unwrap_or_default();
         let asks = next.starts_with(char::is_uppercase)
             && AUXILIARIES.contains(&next.to_lowercase().as_str());
         let word_ends = word.len() > 3 && !word.starts_with(char::is_uppercase);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentinfer_sam::{Drafter, NoDrafts};
-use agentinfer_sched::{Policy, PolicySpec, Resident, Running, View, Waiting};
+use agentinfer_sched::{Policy, PolicySpec, Running, View, Waiting};
 use tokio::sync::mpsc;
 
 use crate::constraint::ConstraintFactory;
@@ -52,10 +52,6 @@ impl Default for EngineOptions {
     }
 }
 
-/// Cells that a request is promised for its growth when it is admitted, so that a newcomer does
-/// not force a preemption within its first tokens.
-const GROWTH_RESERVE: usize = 64;
-
 /// A request waits for another's prefill if it can share at least this many tokens more by
 /// waiting: fewer are computed faster than they are waited for.
 const WORTH_WAITING_FOR: usize = 32;
@@ -85,9 +81,9 @@ pub struct Engine<M> {
 }
 
 /// Where a request's prompt can be placed.
-struct Placement {
+pub(crate) struct Placement {
     /// The sequence that holds the longest prefix, and how many of its tokens are shared.
-    source: Option<(SequenceId, u32)>,
+    pub(crate) source: Option<(SequenceId, u32)>,
     /// Whether another request is computing more of the prompt right now.
     wait: bool,
 }
@@ -273,16 +269,8 @@ impl<M: Model> Engine<M> {
                 .iter()
                 .map(|&index| self.as_waiting(&self.waiting[index], &placements[index]))
                 .collect();
-            let idle: Vec<Resident> = self
-                .idle()
-                .into_iter()
-                .map(|(_, resident)| resident)
-                .collect();
-            let running: Vec<Running> = self
-                .running
-                .iter()
-                .map(|other| self.as_running(other))
-                .collect();
+            let idle: Vec<_> = self.idle().into_iter().map(|(_, idle)| idle).collect();
+            let running = self.seen_running();
             let view = View {
                 waiting: &seen,
                 running: &running,
@@ -317,37 +305,6 @@ impl<M: Model> Engine<M> {
             (self.residency.len(slot) as usize) < shared && worth_it
         });
         Placement { source, wait }
-    }
-
-    /// Cells that must be had to admit a request, beside those that it shares: for the rest of
-    /// its prompt, for its first growth, and for what was promised to the running ones.
-    fn needed_cells(&self, sequence: &Sequence, source: Option<(SequenceId, u32)>) -> u32 {
-        let growth = |sequence: &Sequence| {
-            GROWTH_RESERVE.min(sequence.max_tokens.saturating_sub(sequence.generated()))
-        };
-        let promised: usize = self
-            .running
-            .iter()
-            .map(|other| {
-                let held = other
-                    .slot
-                    .map_or(0, |slot| self.residency.len(slot) as usize);
-                other.tokens.len() - held + growth(other)
-            })
-            .sum();
-        let shared = source.map_or(0, |(_, tokens)| tokens as usize);
-        (sequence.tokens.len() - shared + growth(sequence) + promised) as u32
-    }
-
-    /// Whether so many cells can be had without preempting anybody.
-    fn fits(&self, needed_cells: u32, source: Option<(SequenceId, u32)>) -> bool {
-        // Cells of an idle source stop being evictable when the request takes or shares them.
-        let kept = source
-            .filter(|(id, _)| self.residency.is_idle(*id))
-            .map_or(0, |(_, tokens)| tokens);
-        let available = self.residency.free_cells() + self.residency.evictable_cells();
-        // Alone, every request fits: its length was checked against the context on submission.
-        needed_cells + kept <= available || self.running.is_empty()
     }
 
     /// Gives a request its sequence: in place of its own earlier residency, sharing the cells of
@@ -419,11 +376,7 @@ impl<M: Model> Engine<M> {
         let mut idle = self.idle();
         idle.retain(|(id, _)| Some(*id) != keep);
         let residents: Vec<_> = idle.iter().map(|(_, resident)| *resident).collect();
-        let running: Vec<Running> = self
-            .running
-            .iter()
-            .map(|other| self.as_running(other))
-            .collect();
+        let running = self.seen_running();
         let view = View {
             running: &running,
             idle: &residents,
@@ -485,83 +438,6 @@ impl<M: Model> Engine<M> {
         self.release(&mut sequence);
         self.waiting.push(sequence);
         true
-    }
-
-    /// The idle sequences with what is known about their sessions.
-    fn idle(&self) -> Vec<(SequenceId, Resident)> {
-        let mut idle = self.residency.idle();
-        for (_, resident) in &mut idle {
-            let known = resident.session.and_then(|id| self.sessions.get(id));
-            if let Some(session) = known {
-                resident.session_arrived = session.arrived;
-                resident.mean_gap = session.mean_gap;
-            }
-        }
-        idle
-    }
-
-    /// The moment, without the candidates of a decision.
-    fn view(&self) -> View<'static> {
-        View {
-            now: self.model.now(),
-            free_cells: self.residency.free_cells(),
-            idle_cells: self.residency.evictable_cells(),
-            prefill_seconds: self.prefill_seconds,
-            waiting: &[],
-            running: &[],
-            idle: &[],
-        }
-    }
-
-    fn as_waiting(&self, sequence: &Sequence, placement: &Placement) -> Waiting {
-        let needed_cells = self.needed_cells(sequence, placement.source);
-        Waiting {
-            id: sequence.id,
-            arrived: sequence.times.submitted,
-            prompt_tokens: sequence.tokens.len() as u32,
-            resident_tokens: placement.source.map_or(0, |(_, tokens)| tokens),
-            preemptions: sequence.preemptions,
-            attained_tokens: self.attained_tokens(sequence),
-            session: sequence.session,
-            session_arrived: self.session_arrived(sequence),
-            needed_cells,
-            fits: self.fits(needed_cells, placement.source),
-        }
-    }
-
-    fn as_running(&self, sequence: &Sequence) -> Running {
-        Running {
-            id: sequence.id,
-            arrived: sequence.times.submitted,
-            cells: sequence.slot.map_or(0, |slot| self.residency.len(slot)),
-            preemptions: sequence.preemptions,
-            attained_tokens: self.attained_tokens(sequence),
-            session_arrived: self.session_arrived(sequence),
-        }
-    }
-
-    /// The ids of running requests, those first that the policy would preempt last.
-    pub(crate) fn in_order(&self, requests: &[&Sequence]) -> Vec<u64> {
-        let view = self.view();
-        let tenure = |request: &&Sequence| self.policy.tenure(&view, &self.as_running(request));
-        let mut ordered: Vec<(f64, u64)> = requests
-            .iter()
-            .map(|request| (tenure(request), request.id))
-            .collect();
-        ordered.sort_by(|a, b| b.0.total_cmp(&a.0));
-        ordered.into_iter().map(|(_, id)| id).collect()
-    }
-
-    /// When a request's session was first seen; a request without one is its own session.
-    fn session_arrived(&self, sequence: &Sequence) -> f64 {
-        let known = sequence.session.and_then(|id| self.sessions.get(id));
-        known.map_or(sequence.times.submitted, |session| session.arrived)
-    }
-
-    /// Tokens computed for a request's session so far; a request without one is its own session.
-    fn attained_tokens(&self, sequence: &Sequence) -> u64 {
-        let known = sequence.session.and_then(|id| self.sessions.get(id));
-        known.map_or(sequence.counts.computed, |session| session.attained_tokens)
     }
 
     /// Shortens an active sequence to `tokens`.

@@ -34,6 +34,7 @@ mod error;
 mod event;
 mod handle;
 mod model;
+mod planning;
 mod request;
 mod residency;
 mod sampling;

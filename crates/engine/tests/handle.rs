@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentinfer_engine::{
     Constraint, Engine, EngineError, EngineHandle, EngineOptions, Event, FinishReason, Request,
-    Sampling, SimModel, SimVocabulary, Vocabulary,
+    Sampling, SimModel, SimVocabulary, Token, Vocabulary,
 };
 use serde_json::json;
 

@@ -24,7 +24,7 @@ use crate::think::{self, Thinker};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Engine(EngineArgs),
-    Research(ResearchArgs),
+    Research(Box<ResearchArgs>),
     Sched(SchedArgs),
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     tokio::runtime::Runtime::new()?.block_on(async {
         match command {
             Command::Engine(args) => engine(args).await?,
-            Command::Research(args) => agent(args).await?,
+            Command::Research(args) => agent(*args).await?,
             Command::Sched(args) => sched(args)?,
         }
         Ok(ExitCode::SUCCESS)

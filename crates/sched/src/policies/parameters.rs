@@ -26,10 +26,10 @@ pub(super) trait Parameters<const N: usize>: Copy + Default {
     /// Writes those that are not the default's.
     fn write(mut self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut default = Self::default();
-        let pairs = self.fields().into_iter().zip(default.fields());
-        pairs
-            .filter(|((_, value), (_, default))| value != default)
-            .map(|((name, value), _)| write!(f, ":{name}={value}"))
-            .collect()
+        let mut pairs = self.fields().into_iter().zip(default.fields());
+        pairs.try_for_each(|((name, value), (_, default))| match value == default {
+            true => Ok(()),
+            false => write!(f, ":{name}={value}"),
+        })
     }
 }
