@@ -11,8 +11,8 @@ use toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 
 use crate::{Constraint, EngineError, Token, Vocabulary};
 
-/// Whitespace between the parts of a JSON text: as much as pretty-printing needs. Without a bound, a
-/// model that has lost the thread writes line breaks until its tokens run out.
+/// Whitespace between the parts of a JSON text: as much as pretty-printing needs. Without a
+/// bound, a model that has lost the thread writes line breaks until its tokens run out.
 const WHITESPACE: &str = r"\x20|\n{1,2}[\x20\t]{0,20}";
 
 /// Compiles constraints for one vocabulary. The token trie is built on first use (it takes some

@@ -2,9 +2,9 @@
 //!
 //! When the contexts of all sessions do not fit, whoever serves their calls in turn evicts each
 //! session's cells before it returns, and computes everything again at every call. So here the
-//! session that came first goes first, in everything: its calls are admitted first, prefilled first,
-//! and its cells stay while its tool runs. A later session gets what is left, and waits rather than
-//! displace one that is about to return. The first is done soon and makes room.
+//! session that came first goes first, in everything: its calls are admitted first, prefilled
+//! first, and its cells stay while its tool runs. A later session gets what is left, and waits
+//! rather than displace one that is about to return. The first is done soon and makes room.
 //!
 //! No promise outlives its worth: cells are kept for a session that has returned before, for a few
 //! times as long as it usually takes; and while nobody runs, no longer than computing them again

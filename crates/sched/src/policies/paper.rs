@@ -70,8 +70,8 @@ impl Paper {
     }
 
     /// The shadow price of KV memory in a situation, from 0 to `lambda_max`: with `N` blocks to be
-    /// had, `H` of the queue's blocks resident and `D` missing, `z = D / max(0, N - H)` and the price
-    /// is a sigmoid of `z` around 1.
+    /// had, `H` of the queue's blocks resident and `D` missing, `z = D / max(0, N - H)`, and the
+    /// price is a sigmoid of `z` around 1.
     pub fn shadow_price(&self, view: &View<'_>) -> f64 {
         let available = self.blocks(view.free_cells) + self.blocks(view.idle_cells);
         let sum = |of: fn(&Waiting) -> u32| -> f64 {
