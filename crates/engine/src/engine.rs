@@ -74,8 +74,6 @@ pub struct Engine<M> {
     pub(crate) parting: Vec<Sequence>,
     pub(crate) batch: Batch,
     pub(crate) scratch: Scratch,
-    /// Seconds of a prompt token, as measured of late.
-    pub(crate) prefill_seconds: f64,
     /// Requests that came by [`submit`](Engine::submit).
     submitted: u64,
 }
@@ -111,7 +109,6 @@ impl<M: Model> Engine<M> {
             parting: Vec::new(),
             batch: Batch::default(),
             scratch: Scratch::default(),
-            prefill_seconds: 0.0,
             submitted: 0,
         }
     }

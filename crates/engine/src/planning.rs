@@ -38,7 +38,6 @@ impl<M: Model> Engine<M> {
             now: self.model.now(),
             free_cells: self.residency.free_cells(),
             idle_cells: self.residency.evictable_cells(),
-            prefill_seconds: self.prefill_seconds,
             waiting: &[],
             running: &[],
             idle: &[],

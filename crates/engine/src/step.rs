@@ -6,12 +6,6 @@ use crate::sequence::{Reader, Sequence};
 use crate::stats::{add, set};
 use crate::{Engine, EngineError, Entry, Model, Token};
 
-/// Tokens from which on a step's time says what a prompt token costs.
-const PREFILL_STEP: usize = 32;
-
-/// Weight of the newest measurement in a running mean.
-const NEWEST: f64 = 0.1;
-
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -67,7 +61,6 @@ impl<M: Model> Engine<M> {
         let outcome = self.model.forward(&batch);
         self.batch = batch;
         let computed = self.model.now();
-        self.observe_prefill(computed - formed);
         let mut sampling_seconds = 0.0;
         match outcome {
             Ok(()) => {
@@ -92,21 +85,6 @@ impl<M: Model> Engine<M> {
         );
         self.publish();
         Progress::Stepped
-    }
-
-    /// Learns the price of a prompt token from a step that computed many.
-    fn observe_prefill(&mut self, seconds: f64) {
-        let tokens = self.batch.entries.len();
-        if tokens < PREFILL_STEP {
-            return;
-        }
-        let price = seconds / tokens as f64;
-        let known = &mut self.prefill_seconds;
-        *known = if *known == 0.0 {
-            price
-        } else {
-            *known + NEWEST * (price - *known)
-        };
     }
 
     /// Fills the batch: decodes with their drafts first, then prefill in the policy's order.

@@ -22,7 +22,7 @@
 //! };
 //! let waiting = [request(7, 900, 850), request(8, 100, 0)];
 //! let view = View {
-//!     now: 9.0, free_cells: 4096, idle_cells: 0, prefill_seconds: 0.0,
+//!     now: 9.0, free_cells: 4096, idle_cells: 0,
 //!     waiting: &waiting, running: &[], idle: &[],
 //! };
 //! let mut policy = "sjf".parse::<PolicySpec>()?.build();
@@ -51,7 +51,6 @@ mod tests {
             now: 9.0,
             free_cells: 100,
             idle_cells: 100,
-            prefill_seconds: 0.0,
             waiting,
             running,
             idle,

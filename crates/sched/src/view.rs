@@ -10,8 +10,6 @@ pub struct View<'a> {
     pub free_cells: u32,
     /// Cells that only idle sequences hold, which can be had by eviction.
     pub idle_cells: u32,
-    /// Seconds that computing one prompt token takes, as measured of late.
-    pub prefill_seconds: f64,
     /// Requests that wait to be admitted.
     pub waiting: &'a [Waiting],
     /// Requests that hold cells and run.

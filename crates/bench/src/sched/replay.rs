@@ -48,7 +48,7 @@ pub struct Outcome {
 /// A session as it goes on.
 struct Live {
     random: Rng,
-    /// What the server has seen of it: prompts and generated tokens.
+    /// Its prompts and what was generated.
     context: Vec<Token>,
     /// Calls made.
     made: usize,
@@ -70,7 +70,7 @@ struct Flight {
     helper: bool,
     /// When it was due.
     due: f64,
-    /// Tokens of its prompt that the server has seen in this context.
+    /// Tokens of its prompt that were computed before in this context.
     seen: usize,
     prompt_tokens: usize,
     generated: Vec<Token>,
@@ -183,10 +183,10 @@ impl Player<'_> {
     fn call(&mut self, due: Due) -> Result<(), BenchError> {
         let live = &mut self.live[due.session];
         let call = &self.workload.sessions[due.session].calls[live.made];
-        let seen = if live.made == 0 {
-            0
-        } else {
-            live.context.len()
+        // The last token generated was never computed itself.
+        let seen = match live.made {
+            0 => 0,
+            _ => live.context.len() - 1,
         };
         live.made += 1;
         let new = text(&mut live.random, call.new_tokens);

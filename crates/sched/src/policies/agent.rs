@@ -7,8 +7,8 @@
 //! rather than displace one that is about to return. The first is done soon and makes room.
 //!
 //! No promise outlives its worth: cells are kept for a session that has returned before, for a few
-//! times as long as it usually takes; and while nobody runs, no longer than computing them again
-//! would take. A request that has waited too long is not held back at all.
+//! times as long as it usually takes. Nobody is held back while nobody runs, or who has waited
+//! too long.
 
 use super::parameters::Parameters;
 use crate::{Policy, Resident, Running, View, Waiting};
@@ -86,18 +86,13 @@ impl Policy for Agent {
             .filter(|idle| !own(idle) && self.retention(view, idle) < claim);
         let cells: u32 = displaced.map(|idle| idle.freed_cells).sum();
         let room = request.needed_cells <= view.free_cells + cells;
-        (request.fits && room).then_some(claim)
+        (request.fits && (room || view.running.is_empty())).then_some(claim)
     }
 
     fn retention(&self, view: &View<'_>, sequence: &Resident) -> f64 {
         let idle_seconds = view.now - sequence.last_used;
         let patience = sequence.mean_gap.map_or(0.0, |gap| {
-            let patience = gap * self.options.patience + self.options.slack_seconds;
-            if view.running.is_empty() {
-                patience.min(f64::from(sequence.freed_cells) * view.prefill_seconds)
-            } else {
-                patience
-            }
+            gap * self.options.patience + self.options.slack_seconds
         });
         if idle_seconds <= patience {
             -sequence.session_arrived
@@ -160,7 +155,6 @@ mod tests {
             now: NOW,
             free_cells: 100,
             idle_cells: 1000,
-            prefill_seconds: 0.01,
             waiting,
             running,
             idle,
@@ -207,13 +201,9 @@ mod tests {
             admitted(waiting(9, 2, 20.0, 300), &run, &late),
             "it is overdue"
         );
-        let cheap = [Resident {
-            freed_cells: 300,
-            ..idle[0]
-        }];
         assert!(
-            admitted(waiting(9, 2, 20.0, 300), &[], &cheap),
-            "waiting costs more than computing"
+            admitted(waiting(9, 2, 20.0, 300), &[], &idle),
+            "nobody runs"
         );
         let starved = Waiting {
             arrived: NOW - 601.0,

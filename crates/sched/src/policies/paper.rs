@@ -153,7 +153,6 @@ mod tests {
             now: 0.0,
             free_cells,
             idle_cells: 0,
-            prefill_seconds: 0.0,
             waiting,
             running: &[],
             idle: &[],
