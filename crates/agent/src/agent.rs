@@ -41,9 +41,9 @@ pub struct AgentOptions {
     pub seeker_named: usize,
     /// Documents that a seeker reads where none is named, and each further time.
     pub seeker_reads: usize,
-    /// Documents that the writer reads.
+    /// Documents that the writer reads: those that the question names, and others if they are few.
     pub writer_reads: usize,
-    /// Further documents that the writer reads, linked from those or next best.
+    /// Further documents that the writer reads because those link to them.
     pub writer_links: usize,
     /// Documents of the last findings that the writer reads as well.
     pub writer_findings: usize,

@@ -21,6 +21,7 @@
 //! | `planner.rs`, `seeker.rs`, `writer.rs` | one step each |
 //! | `prompts.rs`, `prompts/` | what the model is told |
 //! | `descriptions.rs` | which phrases of a question describe a thing by way of a name |
+//! | `reading.rs`, `compare.rs` | how the writer reads; what code decides of a comparison |
 //! | `retrieve.rs` | which documents to read |
 //! | `question.rs`, `evidence.rs` | the form of answers; whether documents support them |
 //! | `run.rs` | one run: asks the model, calls tools, remembers, records |

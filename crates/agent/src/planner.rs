@@ -7,6 +7,7 @@ use crate::evidence::words;
 use crate::prompts::{self, Planned};
 use crate::question::AnswerKind;
 use crate::run::{Run, Step};
+use crate::tools::bare_title;
 
 /// Most things found out at the same time.
 const MOST_AT_ONCE: usize = 3;
@@ -81,6 +82,8 @@ async fn is_title(run: &Run<'_>, phrase: &str) -> Result<bool, AgentError> {
         name
     };
     let titles = run.mentioned(phrase).await?;
-    let bare = |title: &str| name(title.split(" (").next().unwrap_or_default());
-    Ok(titles.iter().any(|hit| bare(&hit.title) == name(phrase)))
+    let named = name(phrase);
+    Ok(titles
+        .iter()
+        .any(|hit| name(bare_title(&hit.title)) == named))
 }

@@ -10,7 +10,7 @@ use crate::prompts::{self, Compared, Extracted, Noted};
 use crate::question::AnswerKind;
 use crate::run::{Run, Step};
 use crate::seeker::tidy;
-use crate::tools::Document;
+use crate::tools::{Document, bare_title};
 
 /// Enough for as many characters as the schemas allow, a little more than two to a token.
 const READING_TOKENS: u32 = 320;
@@ -109,7 +109,7 @@ fn things(documents: &[Document], kind: &AnswerKind) -> Vec<String> {
     }
     let mut things: Vec<String> = Vec::new();
     for document in documents {
-        let name = document.title.split(" (").next().unwrap_or_default();
+        let name = bare_title(&document.title);
         if !things.iter().any(|thing| thing == name) {
             things.push(name.to_owned());
         }

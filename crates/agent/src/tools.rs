@@ -67,6 +67,11 @@ pub trait Fetch: Send + Sync {
     fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Document, AgentError>>;
 }
 
+/// A title without what tells it from others of the same name: `Kalmar (town)` is `Kalmar`.
+pub(crate) fn bare_title(title: &str) -> &str {
+    title.split(" (").next().unwrap_or_default()
+}
+
 /// The tools of one agent.
 #[derive(Clone)]
 pub struct Tools {

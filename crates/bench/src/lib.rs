@@ -6,6 +6,7 @@
 //! | `research.rs` | the research agent over a file of questions: quality, tokens, time |
 //! | `sched/` | scheduling policies on simulated time |
 //! | `score.rs` | exact match and F1 of short answers |
+//! | `statistics.rs` | means and their uncertainty |
 //! | `report.rs` | the JSON file that every benchmark writes |
 //!
 //! ```
@@ -21,6 +22,7 @@ mod report;
 mod research;
 pub mod sched;
 mod score;
+mod statistics;
 
 pub use error::BenchError;
 pub use report::{BenchReport, Machine, ModelFile};

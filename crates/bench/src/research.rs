@@ -9,6 +9,7 @@ use agentinfer_agent::{AgentOptions, Corpus, Llm, ResearchAgent, Silent, Tools, 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::mean;
 use crate::{BenchError, Score};
 
 /// What to measure.
@@ -293,11 +294,6 @@ fn summarize(arm: &str, rows: &[TaskRow], wall_seconds: f64) -> ArmRow {
         stall_seconds: 0.0,
         errors: sum(|row| u64::from(row.error.is_some())),
     }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
-    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 #[cfg(test)]

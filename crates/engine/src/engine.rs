@@ -196,14 +196,19 @@ impl<M: Model> Engine<M> {
 
     /// Lets a request go: its cells become an idle residency, its last events are delivered.
     fn part(&mut self, mut sequence: Sequence) {
+        self.retire(&mut sequence);
+        if !sequence.outbox.is_empty() {
+            self.parting.push(sequence);
+        }
+    }
+
+    /// Ends a request's part in drafting, in its session and in memory.
+    fn retire(&mut self, sequence: &mut Sequence) {
         self.drafter.finish(sequence.id);
         if let Some(session) = sequence.session {
             self.sessions.leave(session, self.model.now());
         }
-        self.release(&mut sequence);
-        if !sequence.outbox.is_empty() {
-            self.parting.push(sequence);
-        }
+        self.release(sequence);
     }
 
     /// Turns a sequence's cells into an idle residency.
@@ -242,11 +247,7 @@ impl<M: Model> Engine<M> {
         }
         for mut sequence in leaving {
             tracing::debug!(request = sequence.id, "client is gone or does not read");
-            self.drafter.finish(sequence.id);
-            if let Some(session) = sequence.session {
-                self.sessions.leave(session, now);
-            }
-            self.release(&mut sequence);
+            self.retire(&mut sequence);
         }
     }
 
@@ -262,9 +263,10 @@ impl<M: Model> Engine<M> {
             let eligible: Vec<usize> = (0..placements.len())
                 .filter(|&index| !placements[index].wait)
                 .collect();
+            let promised = self.promised_cells();
             let seen: Vec<Waiting> = eligible
                 .iter()
-                .map(|&index| self.as_waiting(&self.waiting[index], &placements[index]))
+                .map(|&index| self.as_waiting(&self.waiting[index], &placements[index], promised))
                 .collect();
             let idle: Vec<_> = self.idle().into_iter().map(|(_, idle)| idle).collect();
             let running = self.seen_running();

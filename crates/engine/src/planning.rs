@@ -44,13 +44,21 @@ impl<M: Model> Engine<M> {
         }
     }
 
-    pub(crate) fn as_waiting(&self, sequence: &Sequence, placement: &Placement) -> Waiting {
-        let needed_cells = self.needed_cells(sequence, placement.source);
+    /// A waiting request, where `promised` cells are the running ones'.
+    pub(crate) fn as_waiting(
+        &self,
+        sequence: &Sequence,
+        placement: &Placement,
+        promised: usize,
+    ) -> Waiting {
+        let resident_tokens = placement.source.map_or(0, |(_, tokens)| tokens);
+        let missing = sequence.tokens.len() - resident_tokens as usize;
+        let needed_cells = (missing + growth(sequence) + promised) as u32;
         Waiting {
             id: sequence.id,
             arrived: sequence.times.submitted,
             prompt_tokens: sequence.tokens.len() as u32,
-            resident_tokens: placement.source.map_or(0, |(_, tokens)| tokens),
+            resident_tokens,
             preemptions: sequence.preemptions,
             attained_tokens: self.attained_tokens(sequence),
             session: sequence.session,
@@ -95,24 +103,11 @@ impl<M: Model> Engine<M> {
         known.map_or(sequence.counts.computed, |session| session.attained_tokens)
     }
 
-    /// Cells that must be had to admit a request, beside those that it shares: for the rest of
-    /// its prompt, for its first growth, and for what was promised to the running ones.
-    fn needed_cells(&self, sequence: &Sequence, source: Option<(SequenceId, u32)>) -> u32 {
-        let growth = |sequence: &Sequence| {
-            GROWTH_RESERVE.min(sequence.max_tokens.saturating_sub(sequence.generated()))
-        };
-        let promised: usize = self
-            .running
-            .iter()
-            .map(|other| {
-                let held = other
-                    .slot
-                    .map_or(0, |slot| self.residency.len(slot) as usize);
-                other.tokens.len() - held + growth(other)
-            })
-            .sum();
-        let shared = source.map_or(0, |(_, tokens)| tokens as usize);
-        (sequence.tokens.len() - shared + growth(sequence) + promised) as u32
+    /// Cells that were promised to the running requests: for what they have not computed yet, and
+    /// for their first growth.
+    pub(crate) fn promised_cells(&self) -> usize {
+        let promised = |other: &Sequence| self.uncomputed(other) + growth(other);
+        self.running.iter().map(promised).sum()
     }
 
     /// Whether so many cells can be had without preempting anybody.
@@ -125,4 +120,9 @@ impl<M: Model> Engine<M> {
         // Alone, every request fits: its length was checked against the context on submission.
         needed_cells + kept <= available || self.running.is_empty()
     }
+}
+
+/// Cells that a request is promised beside those of its tokens.
+fn growth(sequence: &Sequence) -> usize {
+    GROWTH_RESERVE.min(sequence.max_tokens.saturating_sub(sequence.generated()))
 }

@@ -127,7 +127,7 @@ impl<M: Model> Engine<M> {
     }
 
     /// Tokens of a running sequence that have no cell yet; at least one.
-    fn uncomputed(&self, sequence: &Sequence) -> usize {
+    pub(crate) fn uncomputed(&self, sequence: &Sequence) -> usize {
         let computed = sequence
             .slot
             .map_or(0, |slot| self.residency.len(slot) as usize);

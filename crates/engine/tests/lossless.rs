@@ -88,8 +88,7 @@ struct Case {
 
 /// Every policy.
 fn policies() -> impl Strategy<Value = PolicySpec> {
-    prop::sample::select(vec!["fcfs", "sjf", "lpm", "las", "paper", "agent"])
-        .prop_map(|name| name.parse().expect("a policy"))
+    prop::sample::select(PolicySpec::all().to_vec())
 }
 
 fn case() -> impl Strategy<Value = Case> {

@@ -35,6 +35,18 @@ pub enum PolicySpec {
 }
 
 impl PolicySpec {
+    /// Every policy with its default parameters, the baseline first.
+    pub fn all() -> [Self; 6] {
+        [
+            Self::Fcfs,
+            Self::ShortestJob,
+            Self::LongestPrefix,
+            Self::LeastAttained,
+            Self::Paper(PaperOptions::default()),
+            Self::Agent(AgentOptions::default()),
+        ]
+    }
+
     /// The policy itself.
     pub fn build(self) -> Box<dyn Policy> {
         match self {
@@ -77,17 +89,10 @@ impl FromStr for PolicySpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(':');
         let name = parts.next().unwrap_or_default();
-        let mut policy = match name {
-            "fcfs" => Self::Fcfs,
-            "sjf" => Self::ShortestJob,
-            "lpm" => Self::LongestPrefix,
-            "las" => Self::LeastAttained,
-            "paper" => Self::Paper(PaperOptions::default()),
-            "agent" => Self::Agent(AgentOptions::default()),
-            _ => {
-                let message = "is no policy; there are fcfs, sjf, lpm, las, paper and agent";
-                return Err(format!("{name:?} {message}"));
-            }
+        let known = Self::all().map(|policy| (policy.build().name(), policy));
+        let Some((_, mut policy)) = known.into_iter().find(|(known, _)| *known == name) else {
+            let names = known.map(|(name, _)| name).join(", ");
+            return Err(format!("{name:?} is no policy; there are {names}"));
         };
         parts.try_for_each(|parameter| policy.set(parameter))?;
         Ok(policy)

@@ -14,6 +14,7 @@ pub use replay::{CallOutcome, Outcome, replay};
 pub use workload::{Call, Helper, Session, Workload};
 
 use crate::BenchError;
+use crate::statistics::{half_interval, mean, percentile};
 
 /// Cells beside the longest session that are always there, so that its helpers can run.
 const SPARE_CELLS: usize = 1024;
@@ -34,9 +35,8 @@ pub struct SchedOptions {
 impl Default for SchedOptions {
     /// The situation of the paper: four sessions, memory that becomes insufficient.
     fn default() -> Self {
-        let names = ["fcfs", "sjf", "lpm", "las", "paper", "agent"];
         Self {
-            policies: names.iter().filter_map(|name| name.parse().ok()).collect(),
+            policies: PolicySpec::all().to_vec(),
             loads: vec![4],
             pressures: vec![1.0, 1.5, 2.5],
             seeds: 5,
@@ -219,46 +219,9 @@ impl SchedResults {
     }
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
-    if count == 0.0 { 0.0 } else { sum / count }
-}
-
-/// The value below which a share of the values lies, by the nearest rank.
-fn percentile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
-}
-
-/// Half the width of the mean's 95 % confidence interval, by Student's t.
-fn half_interval(values: &[f64]) -> f64 {
-    /// Two-sided 95 % quantiles for 1 to 10 degrees of freedom; more are taken as 10, which errs
-    /// towards the wider.
-    const T: [f64; 10] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    ];
-    let Some(freedom) = values.len().checked_sub(1).filter(|freedom| *freedom > 0) else {
-        return 0.0;
-    };
-    let middle = mean(values.iter().copied());
-    let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
-    let error = (squares / freedom as f64 / values.len() as f64).sqrt();
-    T[freedom.min(T.len()) - 1] * error
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn statistics() {
-        assert_eq!(percentile(&[4.0, 1.0, 3.0, 2.0], 0.95), 4.0);
-        assert_eq!(percentile(&[4.0, 1.0, 3.0, 2.0], 0.5), 2.0);
-        assert!((half_interval(&[1.0, 2.0, 3.0]) - 4.303 / 3.0_f64.sqrt()).abs() < 1e-9);
-        assert_eq!(half_interval(&[1.0]), 0.0);
-    }
 
     #[test]
     fn every_policy_plays_the_same_workloads() {

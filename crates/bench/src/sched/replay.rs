@@ -72,7 +72,6 @@ struct Flight {
     due: f64,
     /// Tokens of its prompt that were computed before in this context.
     seen: usize,
-    prompt_tokens: usize,
     generated: Vec<Token>,
 }
 
@@ -203,7 +202,6 @@ impl Player<'_> {
         seen: usize,
         helper: bool,
     ) -> Result<(), BenchError> {
-        let prompt_tokens = prompt.len();
         let request = Request {
             ignore_eos: true,
             session: (!helper).then_some(due.session as u64),
@@ -216,7 +214,6 @@ impl Player<'_> {
             helper,
             due: due.at,
             seen,
-            prompt_tokens,
             generated: Vec::new(),
         });
         Ok(())
@@ -250,7 +247,7 @@ impl Player<'_> {
     fn finished(&mut self, flight: Flight, finish: &Finish) -> Result<(), BenchError> {
         let now = self.engine.model_mut().now();
         // The last prompt token is always computed, so it cannot be missed.
-        let reusable = flight.seen.min(flight.prompt_tokens - 1) as u32;
+        let reusable = (flight.seen as u32).min(finish.prompt_tokens - 1);
         self.outcome.calls.push(CallOutcome {
             seconds: now - flight.due,
             ttft_seconds: now - flight.due - (finish.e2e_seconds - finish.ttft_seconds),
