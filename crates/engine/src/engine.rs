@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::constraint::ConstraintFactory;
 use crate::event::{Event, FinishReason, Started};
+use crate::offload::{CHUNK_TOKENS, Store};
 use crate::residency::{Residency, common_prefix};
 use crate::sampling::Scratch;
 use crate::sequence::{Reader, Sequence, Submission};
@@ -36,6 +37,9 @@ pub struct EngineOptions {
     pub event_capacity: usize,
     /// Seconds after which a client that does not read is given up, and its cells are freed.
     pub stall_seconds: u64,
+    /// Bytes of host memory for evicted cells, which are copied back when they are asked for;
+    /// 0 for none.
+    pub offload_bytes: u64,
 }
 
 impl Default for EngineOptions {
@@ -48,6 +52,7 @@ impl Default for EngineOptions {
             max_draft: 16,
             event_capacity: 256,
             stall_seconds: 60,
+            offload_bytes: 2 << 30,
         }
     }
 }
@@ -67,6 +72,8 @@ pub struct Engine<M> {
     pub(crate) drafter: Box<dyn Drafter>,
     pub(crate) stats: Arc<EngineStats>,
     pub(crate) residency: Residency,
+    /// Evicted cells; none if nothing is kept.
+    pub(crate) store: Option<Store>,
     pub(crate) sessions: Sessions,
     pub(crate) waiting: Vec<Sequence>,
     pub(crate) running: Vec<Sequence>,
@@ -82,7 +89,7 @@ pub struct Engine<M> {
 pub(crate) struct Placement {
     /// The sequence that holds the longest prefix, and how many of its tokens are shared.
     pub(crate) source: Option<(SequenceId, u32)>,
-    /// Whether another request is computing more of the prompt right now.
+    /// Whether more of the prompt is being computed for another request, or read from disk.
     wait: bool,
 }
 
@@ -93,7 +100,9 @@ impl<M: Model> Engine<M> {
         limits.context_tokens = limits.context_tokens.min(limits.cells);
         let stats = Arc::new(EngineStats::default());
         set(&stats.cells_total, u64::from(limits.cells));
+        let offloads = options.offload_bytes > 0 && model.saved_format().is_some();
         Self {
+            store: offloads.then(|| Store::new(options.offload_bytes)),
             constraints: Arc::new(ConstraintFactory::new(vocabulary.clone())),
             residency: Residency::new(limits.sequences, limits.cells),
             sessions: Sessions::default(),
@@ -158,7 +167,8 @@ impl<M: Model> Engine<M> {
     pub(crate) fn enqueue(&mut self, submission: Submission) {
         add(&self.stats.submitted, 1);
         let now = self.model.now();
-        let sequence = Sequence::new(submission, now);
+        let mut sequence = Sequence::new(submission, now);
+        self.look_up(&mut sequence);
         if let Some(session) = sequence.session {
             self.sessions.call(session, now);
         }
@@ -303,7 +313,10 @@ impl<M: Model> Engine<M> {
             // Once `other` has computed the shared part it is resident, and waiting ends.
             (self.residency.len(slot) as usize) < shared && worth_it
         });
-        Placement { source, wait }
+        Placement {
+            source,
+            wait: wait || self.awaits_disk(sequence),
+        }
     }
 
     /// Gives a request its sequence: in place of its own earlier residency, sharing the cells of
@@ -333,8 +346,9 @@ impl<M: Model> Engine<M> {
             }
         };
         sequence.slot = Some(slot);
+        let restored = self.plan_restore(&mut sequence);
         if sequence.times.admitted.is_none() {
-            let cached_tokens = self.residency.len(slot);
+            let cached_tokens = self.residency.len(slot) + restored as u32;
             sequence.times.admitted = Some(now);
             sequence.counts.cached = cached_tokens;
             add(&self.stats.prompt_tokens, sequence.tokens.len() as u64);
@@ -364,14 +378,15 @@ impl<M: Model> Engine<M> {
         if let Some(id) = self.residency.free_sequence() {
             return id;
         }
-        match self.evict(keep) {
+        match self.evict(keep, u32::MAX) {
             Some(id) => id,
             None => keep.expect("fewer requests run than there are sequences, so one is idle"),
         }
     }
 
-    /// Evicts the idle sequence that the policy names, sparing `keep`.
-    fn evict(&mut self, keep: Option<SequenceId>) -> Option<SequenceId> {
+    /// Evicts from the idle sequence that the policy names, sparing `keep`: so many cells of its
+    /// tail, or all of it if it has no more to give.
+    fn evict(&mut self, keep: Option<SequenceId>, cells: u32) -> Option<SequenceId> {
         let mut idle = self.idle();
         idle.retain(|(id, _)| Some(*id) != keep);
         let residents: Vec<_> = idle.iter().map(|(_, resident)| *resident).collect();
@@ -384,8 +399,21 @@ impl<M: Model> Engine<M> {
         let choice = agentinfer_sched::evict(&mut *self.policy, &view)?;
         let (id, _) = idle[choice.index];
         tracing::trace!(sequence = id, score = choice.score, "evicted");
-        self.model.truncate(id, 0);
-        let freed = self.residency.evict(id);
+        let kept = if cells < residents[choice.index].freed_cells {
+            let kept = self.residency.len(id) - cells;
+            kept - kept % CHUNK_TOKENS as u32
+        } else {
+            0
+        };
+        // A sequence with no cells of its own would be of no use.
+        let kept = if kept > self.residency.shared(id) {
+            kept
+        } else {
+            0
+        };
+        self.offload(id, kept);
+        self.model.truncate(id, kept);
+        let freed = self.residency.evict(id, kept);
         add(&self.stats.evictions, 1);
         add(&self.stats.evicted_cells, u64::from(freed));
         Some(id)
@@ -396,7 +424,8 @@ impl<M: Model> Engine<M> {
     pub(crate) fn reserve(&mut self, cells: usize, needy: u64) -> bool {
         while (self.residency.free_cells() as usize) < cells {
             if self.residency.evictable_cells() > 0 {
-                self.evict(None);
+                let missing = cells - self.residency.free_cells() as usize;
+                self.evict(None, missing as u32);
             } else if !self.preempt(needy) {
                 return false;
             }

@@ -1,5 +1,7 @@
 //! What can go wrong.
 
+use std::path::PathBuf;
+
 /// Errors of the engine. Each message names what was wrong and what to do about it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,6 +37,14 @@ pub enum EngineError {
     /// The model failed during a step.
     #[error("the model failed: {0}")]
     Model(String),
+    /// The folder for offloaded KV cells cannot be used.
+    #[error("KV cells cannot be kept in {}: {message}", folder.display())]
+    Offload {
+        /// The folder.
+        folder: PathBuf,
+        /// Why, and what would help.
+        message: String,
+    },
     /// The constraint could not be followed any further.
     #[error("the output constraint failed: {0}; simplify the schema or grammar")]
     Constraint(String),

@@ -192,7 +192,10 @@ fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) 
     let mut accepting = true;
     loop {
         let command = match progress {
-            Progress::Idle if !accepting => return,
+            Progress::Idle if !accepting => {
+                engine.offload_all();
+                return;
+            }
             Progress::Idle => commands.recv().map_err(|_| TryRecvError::Disconnected),
             Progress::Stepped => commands.try_recv(),
             Progress::Blocked => commands
@@ -212,6 +215,7 @@ fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) 
             Ok(Command::Drain) => accepting = false,
             Ok(Command::Abort) => {
                 engine.fail_all(&EngineError::Stopped);
+                engine.offload_all();
                 return;
             }
             Err(TryRecvError::Empty) => {}

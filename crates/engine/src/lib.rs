@@ -34,6 +34,8 @@ mod error;
 mod event;
 mod handle;
 mod model;
+mod offload;
+mod offloading;
 mod planning;
 mod request;
 mod residency;

@@ -63,6 +63,30 @@ pub trait Model {
     /// Shortens `sequence` to its first `tokens` cells; with 0 it is empty and its id unused.
     fn truncate(&mut self, sequence: SequenceId, tokens: u32);
 
+    /// What tells apart whether cells that were saved fit this model: its weights, the form of
+    /// its cells, the version of what computes them. None if cells cannot be saved.
+    fn saved_format(&self) -> Option<String>;
+
+    /// Copies the cells of tokens `from..to` of `sequence` out of the device.
+    ///
+    /// # Errors
+    /// When the device fails; nothing has changed then.
+    fn save(&mut self, sequence: SequenceId, from: u32, to: u32) -> Result<Vec<u8>, ModelError>;
+
+    /// Appends to `sequence`, which holds `from` tokens, `tokens` cells that [`save`](Self::save)
+    /// has copied from the same positions. There are as many free cells.
+    ///
+    /// # Errors
+    /// When `saved` is not what the model has saved, or the device fails; `sequence` holds what it
+    /// held before then.
+    fn restore(
+        &mut self,
+        sequence: SequenceId,
+        from: u32,
+        tokens: u32,
+        saved: &[u8],
+    ) -> Result<(), ModelError>;
+
     /// Seconds since some fixed point, on the clock that the model's work takes place in.
     fn now(&self) -> f64;
 }

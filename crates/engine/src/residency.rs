@@ -77,6 +77,17 @@ impl Residency {
         self.slots[id as usize].cells.len() as u32
     }
 
+    /// The tokens that sequence `id` holds.
+    pub(crate) fn tokens(&self, id: SequenceId) -> &[Token] {
+        &self.slots[id as usize].tokens
+    }
+
+    /// How many leading cells sequence `id` shares with others.
+    pub(crate) fn shared(&self, id: SequenceId) -> u32 {
+        let cells = &self.slots[id as usize].cells;
+        cells.partition_point(|&cell| self.references[cell as usize].all > 1) as u32
+    }
+
     /// Whether sequence `id` is idle and belongs to `session`.
     pub(crate) fn is_idle_of(&self, id: SequenceId, session: Option<u64>) -> bool {
         matches!(self.slots[id as usize].usage, Use::Idle { session: owner, .. }
@@ -228,11 +239,14 @@ impl Residency {
         }
     }
 
-    /// Empties an idle sequence and makes its id free. Returns how many cells became free.
-    pub(crate) fn evict(&mut self, id: SequenceId) -> u32 {
+    /// Shortens an idle sequence to its first `kept` tokens; with 0 its id becomes free. Returns
+    /// how many cells became free.
+    pub(crate) fn evict(&mut self, id: SequenceId, kept: u32) -> u32 {
         let before = self.free_cells();
-        self.truncate(id, 0);
-        self.slots[id as usize].usage = Use::Free;
+        self.truncate(id, kept);
+        if kept == 0 {
+            self.slots[id as usize].usage = Use::Free;
+        }
         self.free_cells() - before
     }
 }
@@ -292,7 +306,7 @@ mod tests {
                         ledger.truncate(a, keep);
                     }
                     4 if ledger.is_idle(a) => {
-                        ledger.evict(a);
+                        ledger.evict(a, count.min(ledger.len(a)));
                     }
                     5 if usage != Use::Free && ledger.slots[b as usize].usage == Use::Free => {
                         let tokens = ledger.len(a).min(count);

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::constraint::Matching;
 use crate::event::{Event, Finish, FinishReason};
+use crate::offloading::Stored;
 use crate::sampling::Sampler;
 use crate::text::TextAssembler;
 use crate::{Request, SequenceId, Token};
@@ -52,6 +53,8 @@ pub(crate) struct Sequence {
     pub(crate) outbox: Outbox,
     pub(crate) times: Times,
     pub(crate) counts: Counts,
+    /// What need not be computed of its prompt because it is stored.
+    pub(crate) stored: Stored,
     _permit: Option<Permit>,
 }
 
@@ -107,6 +110,7 @@ impl Sequence {
                 ..Times::default()
             },
             counts: Counts::default(),
+            stored: Stored::default(),
             _permit: permit,
         }
     }

@@ -12,6 +12,8 @@ pub struct LatencyCurve {
     pub points: Vec<(u32, f64)>,
     /// Seconds added per token computed and cell of its context.
     pub seconds_per_context_cell: f64,
+    /// Seconds per token to copy its cell out of the model, or back.
+    pub seconds_per_copied_cell: f64,
 }
 
 impl Default for LatencyCurve {
@@ -33,6 +35,7 @@ impl Default for LatencyCurve {
         Self {
             points,
             seconds_per_context_cell: 3e-7,
+            seconds_per_copied_cell: 2e-5,
         }
     }
 }
@@ -173,6 +176,34 @@ impl Model for SimModel {
             "sequence {sequence} is shorter than {tokens}"
         );
         hashes.truncate(tokens as usize);
+    }
+
+    fn saved_format(&self) -> Option<String> {
+        Some("simulated".to_owned())
+    }
+
+    fn save(&mut self, sequence: SequenceId, from: u32, to: u32) -> Result<Vec<u8>, ModelError> {
+        self.clock += f64::from(to - from) * self.curve.seconds_per_copied_cell;
+        let hashes = &self.sequences[&sequence][from as usize..to as usize];
+        Ok(hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect())
+    }
+
+    fn restore(
+        &mut self,
+        sequence: SequenceId,
+        from: u32,
+        tokens: u32,
+        saved: &[u8],
+    ) -> Result<(), ModelError> {
+        self.clock += f64::from(tokens) * self.curve.seconds_per_copied_cell;
+        let hashes = self.sequences.entry(sequence).or_default();
+        let (saved, rest) = saved.as_chunks::<8>();
+        if hashes.len() != from as usize || saved.len() != tokens as usize || !rest.is_empty() {
+            let message = format!("{} cells at {from} after {}", saved.len(), hashes.len());
+            return Err(ModelError(message));
+        }
+        hashes.extend(saved.iter().map(|hash| u64::from_le_bytes(*hash)));
+        Ok(())
     }
 
     fn now(&self) -> f64 {

@@ -57,6 +57,16 @@ stats! {
     prompt_tokens,
     /// Of these, found resident.
     cached_tokens,
+    /// Nanoseconds of copying cells out of the model and back.
+    copy_nanoseconds,
+    /// Tokens whose cells were copied out of the model.
+    offloaded_tokens,
+    /// Tokens whose cells were copied back instead of computed.
+    restored_tokens,
+    /// Bytes of offloaded cells in host memory now.
+    offload_host_bytes,
+    /// Bytes of offloaded cells on disk now.
+    offload_disk_bytes,
     /// Tokens computed in prefill.
     prefill_tokens,
     /// Tokens generated.
@@ -92,9 +102,11 @@ pub(crate) fn set(gauge: &AtomicU64, value: u64) {
 }
 
 impl StatsSnapshot {
-    /// Share of step time that was neither the model nor sampling: the engine's own bookkeeping.
+    /// Share of step time that was neither the model, nor sampling, nor copying cells: the
+    /// engine's own bookkeeping.
     pub fn bookkeeping_share(&self) -> f64 {
-        let own = self.step_nanoseconds - self.forward_nanoseconds - self.sampling_nanoseconds;
+        let work = self.forward_nanoseconds + self.sampling_nanoseconds + self.copy_nanoseconds;
+        let own = self.step_nanoseconds.saturating_sub(work);
         own as f64 / (self.step_nanoseconds as f64).max(1.0)
     }
 }

@@ -45,6 +45,7 @@ impl<M: Model> Engine<M> {
             return Progress::Idle;
         }
         let begin = self.model.now();
+        self.attend_disk();
         self.attend_clients();
         self.admit();
         let shares = self.form_batch();
@@ -110,6 +111,12 @@ impl<M: Model> Engine<M> {
                 if room == 0 || self.running[index].outbox.flush(now) != Reader::Ready {
                     continue;
                 }
+                if !decodes {
+                    self.restore(id);
+                }
+                let Some(index) = self.running.iter().position(|other| other.id == id) else {
+                    continue;
+                };
                 let left = self.uncomputed(&self.running[index]);
                 let draft = if decodes {
                     self.draft(index, room - 1)

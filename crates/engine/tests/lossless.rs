@@ -84,6 +84,25 @@ struct Case {
     cancelled: Vec<bool>,
     drafts: bool,
     policy: PolicySpec,
+    offload: Offload,
+}
+
+/// Where evicted cells go.
+#[derive(Clone, Copy, Debug)]
+enum Offload {
+    Nowhere,
+    /// Host memory of so many bytes; a simulated cell takes 8.
+    Host(u64),
+    /// Little host memory, and a disk.
+    Disk,
+}
+
+fn offloads() -> impl Strategy<Value = Offload> {
+    prop_oneof![
+        Just(Offload::Nowhere),
+        (200u64..8000).prop_map(Offload::Host),
+        Just(Offload::Disk),
+    ]
 }
 
 /// Every policy.
@@ -115,8 +134,9 @@ fn case() -> impl Strategy<Value = Case> {
         1u32..9,
         any::<bool>(),
         policies(),
+        offloads(),
     )
-        .prop_flat_map(|(requests, cells, sequences, drafts, policy)| {
+        .prop_flat_map(|(requests, cells, sequences, drafts, policy, offload)| {
             let count = requests.len();
             prop::collection::vec(prop::bool::weighted(0.2), count).prop_map(move |cancelled| {
                 Case {
@@ -126,6 +146,7 @@ fn case() -> impl Strategy<Value = Case> {
                     cancelled,
                     drafts,
                     policy,
+                    offload,
                 }
             })
         })
@@ -141,9 +162,18 @@ proptest! {
         let known = whole.map(|(request, said)| [&request.prompt[..], said].concat()).collect();
         let options = EngineOptions {
             policy: case.policy,
+            offload_bytes: match case.offload {
+                Offload::Nowhere => 0,
+                Offload::Host(bytes) => bytes,
+                Offload::Disk => 600,
+            },
             ..EngineOptions::default()
         };
         let mut engine = engine(limits(case.cells, case.sequences), options);
+        let folder = tempfile::tempdir().expect("a folder");
+        if let Offload::Disk = case.offload {
+            engine = engine.with_disk(folder.path(), 5000).expect("a disk");
+        }
         if case.drafts {
             engine = engine.with_drafter(Box::new(Oracle(known, Default::default())));
         }
@@ -211,7 +241,11 @@ fn copies_of_a_prompt_share_its_cells() {
 
 #[test]
 fn a_returning_session_finds_its_cells_and_pressure_evicts_the_oldest() {
-    let handle = spawn(engine(limits(300, 4), EngineOptions::default()));
+    let options = EngineOptions {
+        offload_bytes: 0,
+        ..EngineOptions::default()
+    };
+    let handle = spawn(engine(limits(300, 4), options));
     let run = |prompt: &[Token]| {
         let request = Request::new(prompt.to_vec()).max_tokens(4);
         collect(handle.submit(request).expect("a valid request"))

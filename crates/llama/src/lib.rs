@@ -12,6 +12,7 @@
 //! # Ok::<(), agentinfer_llama::LlamaError>(())
 //! ```
 
+mod fingerprint;
 mod gguf;
 mod model;
 mod open;

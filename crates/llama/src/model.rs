@@ -1,12 +1,14 @@
 //! llama.cpp behind the engine's `Model` trait.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use agentinfer_engine::{Batch, Model, ModelError, ModelLimits, SequenceId};
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::context::session::LlamaStateSeqFlags;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel as Weights;
@@ -21,6 +23,8 @@ pub struct LlamaModel {
     /// Cells that each sequence holds. llama.cpp aborts on a gap in positions, so they are
     /// checked here first.
     lengths: Vec<u32>,
+    /// What tells apart which saved cells fit; none if cells cannot be saved piece by piece.
+    saved_format: Option<String>,
     start: Instant,
     _weights: Arc<Weights>,
 }
@@ -34,8 +38,10 @@ impl LlamaModel {
         weights: Arc<Weights>,
         parameters: LlamaContextParams,
         context_tokens: u32,
+        saved_format: Option<String>,
     ) -> Result<Self, String> {
-        let sequences = parameters.n_seq_max();
+        // The last one is the workbench of `save` and `restore`.
+        let sequences = parameters.n_seq_max() - 1;
         let context = weights
             .new_context(backend, parameters)
             .map_err(|error| error.to_string())?;
@@ -52,11 +58,38 @@ impl LlamaModel {
         Ok(Self {
             batch: LlamaBatch::new(limits.batch_tokens as usize, 1),
             lengths: vec![0; sequences as usize],
+            saved_format,
             context,
             limits,
             start: Instant::now(),
             _weights: weights,
         })
+    }
+
+    /// The sequence that pieces of others pass through on their way out or in.
+    fn workbench(&self) -> i32 {
+        self.limits.sequences as i32
+    }
+
+    /// Makes cells of one sequence cells of another one too.
+    fn copy(&mut self, from: i32, to: i32, tokens: Range<u32>) {
+        self.context
+            .kv_cache_seq_cp(from, to, Some(tokens.start), Some(tokens.end))
+            .expect("a context has fewer cells than i32 counts");
+    }
+
+    /// From the first to past the last position that a sequence holds, if it holds anything.
+    fn positions(&self, sequence: i32) -> Option<(u32, u32)> {
+        let first = u32::try_from(self.context.kv_cache_seq_pos_min(sequence)).ok()?;
+        let last = u32::try_from(self.context.kv_cache_seq_pos_max(sequence)).ok()?;
+        Some((first, last + 1))
+    }
+
+    fn clear_workbench(&mut self) {
+        let workbench = self.workbench();
+        self.context
+            .kv_cache_seq_rm(workbench, None, None)
+            .expect("attention-only models, the only ones opened, remove any range");
     }
 
     /// Refuses what llama.cpp would abort on.
@@ -116,9 +149,7 @@ impl Model for LlamaModel {
 
     fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
         debug_assert_eq!(self.lengths[to as usize], 0, "sequence {to} is not empty");
-        self.context
-            .kv_cache_seq_cp(from as i32, to as i32, Some(0), Some(tokens))
-            .expect("a context has fewer cells than i32 counts");
+        self.copy(from as i32, to as i32, 0..tokens);
         self.lengths[to as usize] = tokens;
     }
 
@@ -127,6 +158,58 @@ impl Model for LlamaModel {
             .kv_cache_seq_rm(sequence as i32, Some(tokens), None)
             .expect("attention-only models, the only ones opened, remove any range");
         self.lengths[sequence as usize] = tokens.min(self.lengths[sequence as usize]);
+    }
+
+    fn saved_format(&self) -> Option<String> {
+        self.saved_format.clone()
+    }
+
+    fn save(&mut self, sequence: SequenceId, from: u32, to: u32) -> Result<Vec<u8>, ModelError> {
+        if from >= to || to > self.lengths[sequence as usize] {
+            return Err(ModelError(format!("no cells {from}..{to} to save")));
+        }
+        let workbench = self.workbench();
+        self.copy(sequence as i32, workbench, from..to);
+        let flags = LlamaStateSeqFlags::empty();
+        let size = self.context.state_seq_get_size_ext(workbench, flags);
+        let mut saved = vec![0; size];
+        // SAFETY: the buffer is as long as llama.cpp says that the state of this sequence is.
+        let written = unsafe {
+            self.context
+                .state_seq_get_data_ext(saved.as_mut_ptr(), workbench, flags)
+        };
+        self.clear_workbench();
+        if size == 0 || written != size {
+            return Err(ModelError(format!("{written} of {size} bytes were saved")));
+        }
+        Ok(saved)
+    }
+
+    fn restore(
+        &mut self,
+        sequence: SequenceId,
+        from: u32,
+        tokens: u32,
+        saved: &[u8],
+    ) -> Result<(), ModelError> {
+        if self.lengths[sequence as usize] != from {
+            let length = self.lengths[sequence as usize];
+            return Err(ModelError(format!("cells at {from} after {length}")));
+        }
+        let workbench = self.workbench();
+        let flags = LlamaStateSeqFlags::empty();
+        // SAFETY: `saved` was made by `save`; the store keeps it unchanged or drops it.
+        let taken = unsafe { self.context.state_seq_set_data_ext(saved, workbench, flags) };
+        let fits = taken && self.positions(workbench) == Some((from, from + tokens));
+        if fits {
+            self.copy(workbench, sequence as i32, from..from + tokens);
+            self.lengths[sequence as usize] = from + tokens;
+        }
+        self.clear_workbench();
+        match fits {
+            true => Ok(()),
+            false => Err(ModelError("saved cells do not fit".to_owned())),
+        }
     }
 
     fn now(&self) -> f64 {

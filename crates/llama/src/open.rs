@@ -10,6 +10,7 @@ use llama_cpp_2::model::LlamaModel as Weights;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
+use crate::fingerprint::fingerprint;
 use crate::{LlamaModel, LlamaVocabulary, gguf};
 
 /// How to load a model and how much it may hold.
@@ -43,8 +44,9 @@ impl Default for LlamaOptions {
     }
 }
 
-/// The most sequences llama.cpp can be built for (`LLAMA_MAX_SEQ`).
-const MAX_SEQUENCES: u32 = 256;
+/// The most sequences llama.cpp can be built for (`LLAMA_MAX_SEQ`, 256), less the one that saves
+/// and restores cells.
+const MAX_SEQUENCES: u32 = 255;
 
 /// A loaded model: what computes, what tokenizes, and what the file says of itself.
 #[derive(Debug)]
@@ -180,7 +182,7 @@ pub fn open(path: &Path, options: &LlamaOptions) -> Result<Opened, LlamaError> {
         .with_n_ctx(NonZeroU32::new(options.cells))
         .with_n_batch(options.batch_tokens)
         .with_n_ubatch(options.batch_tokens)
-        .with_n_seq_max(options.sequences)
+        .with_n_seq_max(options.sequences + 1)
         .with_n_threads(threads as i32)
         .with_n_threads_batch(threads as i32)
         // One pool of cells for all sequences, so that prefixes are shared and not copied; flash
@@ -188,17 +190,28 @@ pub fn open(path: &Path, options: &LlamaOptions) -> Result<Opened, LlamaError> {
         .with_kv_unified(true)
         .with_flash_attention_policy(FLASH_ATTENTION_ON)
         .with_no_perf(true);
-    let model = LlamaModel::new(backend, weights, context, context_tokens).map_err(|message| {
-        LlamaError::Context {
-            cells: options.cells,
-            message,
-        }
+    let saved_format = saved_format(path, &weights, &file.architecture);
+    let model = LlamaModel::new(backend, weights, context, context_tokens, saved_format);
+    let model = model.map_err(|message| LlamaError::Context {
+        cells: options.cells,
+        message,
     })?;
     Ok(Opened {
         model,
         vocabulary: Arc::new(vocabulary),
         file,
     })
+}
+
+/// What saved cells of this model fit. None with sliding windows: llama.cpp saves only what the
+/// window of the last token shows.
+fn saved_format(path: &Path, weights: &Weights, architecture: &str) -> Option<String> {
+    let window = weights.meta_val_str(&format!("{architecture}.attention.sliding_window"));
+    if window.is_ok_and(|window| window != "0") {
+        return None;
+    }
+    let file = fingerprint(path).ok()?;
+    Some(format!("llama {} f16 {file}", env!("CARGO_PKG_VERSION")))
 }
 
 /// `LLAMA_FLASH_ATTN_TYPE_ENABLED` of llama.h.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agentinfer_engine::{
     Completion, Engine, EngineHandle, EngineOptions, Event, Request, Sampling, Token, Vocabulary,
@@ -143,6 +144,52 @@ fn eight_requests_together_say_what_each_says_alone() {
             "only the small pool evicts: {stats:?}"
         );
     }
+}
+
+#[test]
+fn offloaded_cells_say_what_they_said() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let start = || {
+        let options = LlamaOptions {
+            cells: 512,
+            sequences: 4,
+            threads: Some(1),
+            ..Default::default()
+        };
+        let opened = open(&model_path(), &options).expect("the test model opens");
+        let engine = Engine::new(opened.model, opened.vocabulary, EngineOptions::default());
+        let engine = engine.with_disk(folder.path(), 1 << 30).expect("a disk");
+        EngineHandle::spawn("real", engine).expect("a thread starts")
+    };
+    let sessions = QUESTIONS.map(|question| {
+        let filler = "Rain falls on hills and rivers carry it to the sea again. ".repeat(12);
+        format!("{question} {filler}Answer: {question}")
+    });
+    let run = |handle: &EngineHandle, text: &str| {
+        let submitted = handle.submit(request(handle, text));
+        collect(submitted.expect("a valid request"))
+    };
+    let first = start();
+    let said: Vec<_> = sessions.iter().map(|text| run(&first, text)).collect();
+    let computed = first.stats().prefill_tokens;
+    // Two sessions fit at a time, so each of these was evicted meanwhile.
+    for (text, said) in sessions.iter().zip(&said) {
+        assert_same(&run(&first, text), said, "after its eviction");
+    }
+    let stats = first.stats();
+    assert!(stats.restored_tokens > 500, "{stats:?}");
+    assert_eq!(stats.prefill_tokens, computed, "nothing was computed again");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime
+        .expect("a runtime")
+        .block_on(first.drain(Duration::from_secs(30)));
+    let second = start();
+    for (text, said) in sessions.iter().zip(&said) {
+        assert_same(&run(&second, text), said, "in the next process");
+    }
+    assert_eq!(second.stats().prefill_tokens, 0, "all was found on disk");
 }
 
 #[test]

@@ -111,6 +111,8 @@ pub fn replay(
     }
     let options = EngineOptions {
         policy,
+        // What is evicted is computed again: policies differ by what they evict.
+        offload_bytes: 0,
         ..EngineOptions::default()
     };
     let vocabulary = Arc::new(SimVocabulary::default());

@@ -1,0 +1,210 @@
+//! How cells leave the model for the store, and come back.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use crate::offload::{CHUNK_TOKENS, Disk, Key, Store};
+use crate::residency::common_prefix;
+use crate::sequence::Sequence;
+use crate::stats::{add, set};
+use crate::{Engine, EngineError, Model, SequenceId};
+
+/// A piece of a text is not worth a copy if it is shorter than this many tokens.
+const LEAST_TOKENS: usize = 8;
+
+/// Tokens copied back in one step, at most: copying 1,024 takes about as long as decoding one, so
+/// others that decode hardly notice.
+const RESTORED_PER_STEP: usize = 1024;
+
+/// Seconds that a request waits for its chunks to be read from disk. After that it computes what
+/// has not come: a disk that is this slow, or hangs, is worse than none.
+const DISK_PATIENCE: f64 = 10.0;
+
+/// What the store has of a request's prompt.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    /// The names along the prompt; entry `i` is what chunk `i` follows.
+    chain: Vec<Key>,
+    /// Chunks that are being read from disk.
+    awaited: Vec<Key>,
+    /// Tokens of the prompt that need not be computed, resident or stored, as last looked up.
+    pub(crate) until: usize,
+    /// Chunks still to be copied back, in order, each with its first token's position.
+    path: VecDeque<(usize, Key)>,
+}
+
+impl<M: Model> Engine<M> {
+    /// Keeps offloaded cells on disk too, in at most so many bytes below `folder`, where they are
+    /// found again by the next process that serves the same model.
+    ///
+    /// # Errors
+    /// [`EngineError::Offload`] when the folder cannot be used or another process uses it.
+    pub fn with_disk(mut self, folder: &Path, bytes: u64) -> Result<Self, EngineError> {
+        if let Some(format) = self.model.saved_format() {
+            let (disk, listed) = Disk::open(folder, bytes, &format)?;
+            let store = Store::new(self.options.offload_bytes);
+            self.store = Some(store.with_disk(disk, listed));
+        }
+        Ok(self)
+    }
+
+    /// Looks up what the store has of a new request's prompt, and orders it from disk.
+    pub(crate) fn look_up(&mut self, sequence: &mut Sequence) {
+        let Some(store) = &mut self.store else { return };
+        let useful = &sequence.tokens[..sequence.tokens.len() - 1];
+        let resident = self.residency.longest_prefix(useful);
+        let resident = resident.map_or(0, |(_, tokens)| tokens as usize);
+        let stored = &mut sequence.stored;
+        stored.chain = Key::chain(useful);
+        let whole = resident / CHUNK_TOKENS;
+        let covered = whole * CHUNK_TOKENS;
+        let (path, more) = store.path(stored.chain[whole], &useful[covered..]);
+        store.touch(&path);
+        stored.until = resident.max(covered + more);
+        if stored.until > resident {
+            stored.awaited = path.into_iter().filter(|key| store.fetch(*key)).collect();
+        }
+    }
+
+    /// Whether a waiting request's chunks are still being read from disk.
+    pub(crate) fn awaits_disk(&self, sequence: &Sequence) -> bool {
+        let Some(store) = &self.store else {
+            return false;
+        };
+        let mut awaited = sequence.stored.awaited.iter();
+        awaited.any(|key| store.is_loading(*key))
+            && self.model.now() - sequence.times.submitted < DISK_PATIENCE
+    }
+
+    /// Plans what is to be copied back for a request that was just given its sequence. Returns how
+    /// many tokens.
+    pub(crate) fn plan_restore(&self, sequence: &mut Sequence) -> usize {
+        let (Some(store), Some(slot)) = (&self.store, sequence.slot) else {
+            return 0;
+        };
+        let useful = &sequence.tokens[..sequence.tokens.len() - 1];
+        let resident = self.residency.len(slot) as usize;
+        let stored = &mut sequence.stored;
+        let whole = resident / CHUNK_TOKENS;
+        let covered = whole * CHUNK_TOKENS;
+        let parent = match stored.chain.get(whole) {
+            Some(parent) => *parent,
+            // It was preempted, and what it generated counts as well now.
+            None => {
+                stored.chain = Key::chain(useful);
+                stored.chain[whole]
+            }
+        };
+        let (path, more) = store.path(parent, &useful[covered..]);
+        let gained = (covered + more).saturating_sub(resident);
+        stored.path.clear();
+        if gained >= LEAST_TOKENS {
+            let positions = (covered..).step_by(CHUNK_TOKENS);
+            stored.path.extend(positions.zip(path));
+        }
+        stored.until = resident.max(covered + more);
+        stored.until - resident
+    }
+
+    /// Copies back the next chunks of running request `id`, as far as there is room for them.
+    pub(crate) fn restore(&mut self, id: u64) {
+        let begin = self.model.now();
+        let mut restored = 0;
+        while restored < RESTORED_PER_STEP {
+            match self.restore_chunk(id) {
+                Some(tokens) => restored += tokens,
+                None => break,
+            }
+        }
+        let seconds = self.model.now() - begin;
+        add(&self.stats.restored_tokens, restored as u64);
+        add(&self.stats.copy_nanoseconds, (seconds * 1e9) as u64);
+    }
+
+    /// Copies one chunk back. Returns its tokens; none if there is no more, or no room for it.
+    fn restore_chunk(&mut self, id: u64) -> Option<usize> {
+        let index = self.running.iter().position(|other| other.id == id)?;
+        let slot = self.running[index].slot?;
+        let (start, key) = self.running[index].stored.path.pop_front()?;
+        let resident = self.residency.len(slot) as usize;
+        let found = self.store.as_ref()?.data(key);
+        // Otherwise it was given up meanwhile, or what it holds was computed for lack of room.
+        let (tokens, data) = found.filter(|_| start == resident - resident % CHUNK_TOKENS)?;
+        let tokens = tokens.to_vec();
+        if !self.reserve(tokens.len(), id) {
+            return None;
+        }
+        self.truncate(slot, start as u32);
+        let count = tokens.len() as u32;
+        if let Err(error) = self.model.restore(slot, start as u32, count, &data) {
+            tracing::warn!(%error, "KV cells could not be copied back; computing them");
+            if let Some(store) = &mut self.store {
+                store.remove(key);
+            }
+            return None;
+        }
+        self.residency.append(slot, &tokens);
+        let index = self.running.iter().position(|other| other.id == id)?;
+        let said = &self.running[index].tokens;
+        let common = common_prefix(&tokens, &said[start..said.len() - 1]);
+        self.truncate(slot, (start + common) as u32);
+        Some(common)
+    }
+
+    /// Copies the cells of an idle sequence that only it holds into the store, from token `from`
+    /// on.
+    pub(crate) fn offload(&mut self, id: SequenceId, from: u32) {
+        let Some(store) = &mut self.store else { return };
+        let begin = self.model.now();
+        let tokens = self.residency.tokens(id);
+        let chain = Key::chain(tokens);
+        let first = from.max(self.residency.shared(id)) as usize / CHUNK_TOKENS;
+        let mut path = Vec::new();
+        let mut saved = 0;
+        for (index, part) in tokens.chunks(CHUNK_TOKENS).enumerate().skip(first).rev() {
+            let key = chain[index].then(part);
+            path.push(key);
+            if store.contains(key) || part.len() < LEAST_TOKENS {
+                continue;
+            }
+            let start = (index * CHUNK_TOKENS) as u32;
+            match self.model.save(id, start, start + part.len() as u32) {
+                Ok(data) => store.insert(chain[index], part, data.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "KV cells could not be copied out");
+                    break;
+                }
+            }
+            saved += part.len();
+        }
+        path.reverse();
+        store.touch(&path);
+        let seconds = self.model.now() - begin;
+        add(&self.stats.offloaded_tokens, saved as u64);
+        add(&self.stats.copy_nanoseconds, (seconds * 1e9) as u64);
+    }
+
+    /// Copies everything idle to the disk, if there is one, for the next process to find.
+    pub(crate) fn offload_all(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        if !store.wait_for_disk() {
+            return;
+        }
+        for (id, _) in self.residency.idle() {
+            self.offload(id, 0);
+        }
+        if let Some(store) = &mut self.store {
+            store.settle();
+        }
+    }
+
+    /// Takes note of what the disk has done.
+    pub(crate) fn attend_disk(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.attend_disk();
+            let (host, disk) = store.bytes();
+            set(&self.stats.offload_host_bytes, host);
+            set(&self.stats.offload_disk_bytes, disk);
+        }
+    }
+}
