@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agentinfer_runtime::{Tier, TierOptions, TierSource};
+use agentinfer_runtime::{DiskOptions, Tier, TierOptions, TierSource};
 use agentinfer_server::ServerOptions;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
@@ -18,8 +18,14 @@ use serde::Deserialize;
 /// The model that serves when none is named.
 const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
 
-/// llama.cpp's own bound on sequences.
-const MAX_SEQUENCES: u32 = 256;
+/// llama.cpp's own bound on sequences, less the one through which cells are copied.
+const MAX_SEQUENCES: u32 = 255;
+
+/// Bytes of a MiB.
+const MIB: u64 = 1 << 20;
+
+/// MiB on disk unless told otherwise: some hundred sessions of ten thousand tokens.
+const DISK_MIB: u64 = 16_384;
 
 /// Sequences per running request: what does not run keeps idle prefixes resident.
 const SEQUENCES_PER_RUNNING: u32 = 4;
@@ -113,6 +119,16 @@ pub(crate) struct RawEngine {
     /// Threads that compute [default: one per physical core].
     #[arg(long, env = "AGENTINFER_THREADS", value_name = "N")]
     pub(crate) threads: Option<u32>,
+    /// MiB of host memory of each model for KV cells that must make room; they are copied back
+    /// instead of computed again. 0 for none [default: 2048].
+    #[arg(long, env = "AGENTINFER_OFFLOAD_MIB", value_name = "MIB")]
+    pub(crate) offload_mib: Option<u64>,
+    /// Folder in which such cells are kept too, also for the next start [default: none].
+    #[arg(long, env = "AGENTINFER_OFFLOAD_DIR", value_name = "DIR")]
+    pub(crate) offload_dir: Option<PathBuf>,
+    /// MiB of each model in that folder, at most [default: 16384].
+    #[arg(long, env = "AGENTINFER_OFFLOAD_DISK_MIB", value_name = "MIB")]
+    pub(crate) offload_disk_mib: Option<u64>,
     /// Layers to offload, in builds with cuda, metal or vulkan [default: all].
     #[arg(long, env = "AGENTINFER_GPU_LAYERS", value_name = "N")]
     pub(crate) gpu_layers: Option<u32>,
@@ -170,6 +186,9 @@ impl Raw {
                 prefill_chunk: engine.prefill_chunk.or(below.engine.prefill_chunk),
                 batch: engine.batch.or(below.engine.batch),
                 threads: engine.threads.or(below.engine.threads),
+                offload_mib: engine.offload_mib.or(below.engine.offload_mib),
+                offload_dir: engine.offload_dir.or(below.engine.offload_dir),
+                offload_disk_mib: engine.offload_disk_mib.or(below.engine.offload_disk_mib),
                 gpu_layers: engine.gpu_layers.or(below.engine.gpu_layers),
             },
         }
@@ -235,6 +254,19 @@ impl RawEngine {
         llama.context_tokens = self.context.or(llama.context_tokens);
         set(&mut engine.max_requests, self.max_requests);
         set(&mut engine.prefill_chunk, self.prefill_chunk);
+        set(
+            &mut engine.offload_bytes,
+            self.offload_mib.map(|mib| mib.saturating_mul(MIB)),
+        );
+        ensure!(
+            self.offload_dir.is_none() || engine.offload_bytes > 0,
+            "offload_dir: cells pass through host memory on their way; give offload_mib above 0"
+        );
+        let disk_mib = self.offload_disk_mib.unwrap_or(DISK_MIB);
+        options.disk = self.offload_dir.as_ref().map(|folder| DiskOptions {
+            folder: folder.clone(),
+            bytes: disk_mib.saturating_mul(MIB),
+        });
         if let Some(policy) = &self.policy {
             let policy = policy.parse().map_err(|error| anyhow!("policy: {error}"));
             engine.policy = policy?;
@@ -329,7 +361,7 @@ mod tests {
              max_concurrent_requests = 11\ndrain_seconds = 12\n\
              [engine]\ncontext = 100\ncells = 200\nparallel = 32\nmax_requests = 33\n\
              policy = \"paper:k=2\"\nprefill_chunk = 34\nbatch = 35\nthreads = 36\n\
-             gpu_layers = 37\n",
+             gpu_layers = 37\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n",
         );
         raw.models.small = Some(model(dir.path()));
         let Config { tiers, server } = raw.validate().unwrap();
@@ -351,6 +383,12 @@ mod tests {
         assert_eq!((engine.max_running, engine.max_requests), (32, 33));
         assert_eq!(engine.prefill_chunk, 34);
         assert_eq!(engine.policy.to_string(), "paper:k=2");
+        assert_eq!(engine.offload_bytes, 38 * MIB);
+        let disk = tier.disk.as_ref().unwrap();
+        assert_eq!(
+            (disk.folder.as_path(), disk.bytes),
+            (Path::new("kv"), 39 * MIB)
+        );
     }
 
     #[test]
@@ -358,12 +396,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (text, named) in [
             ("[engine]\nparallel = 0", "parallel: 0"),
-            ("[engine]\nparallel = 257", "parallel: 257"),
+            ("[engine]\nparallel = 256", "parallel: 256"),
             (
                 "[engine]\ncontext = 9\ncells = 8",
                 "context: 9 tokens do not fit into 8 cells",
             ),
             ("[engine]\nprefill_chunk = 0", "prefill_chunk: 0"),
+            (
+                "[engine]\noffload_mib = 0\noffload_dir = \"kv\"",
+                "give offload_mib above 0",
+            ),
             ("[engine]\nmax_requests = 0", "max_requests: 0"),
             (
                 "[engine]\npolicy = \"lifo\"",

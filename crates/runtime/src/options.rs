@@ -54,6 +54,17 @@ pub struct TierOptions {
     pub llama: LlamaOptions,
     /// How its engine batches and queues.
     pub engine: EngineOptions,
+    /// Where KV cells that do not fit into memory are kept; nowhere if absent.
+    pub disk: Option<DiskOptions>,
+}
+
+/// A place on disk for offloaded KV cells, which the next process finds again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// The folder; created if it is missing. Models keep apart in it.
+    pub folder: PathBuf,
+    /// Bytes that a model's cells may take.
+    pub bytes: u64,
 }
 
 impl TierOptions {
@@ -65,6 +76,7 @@ impl TierOptions {
             source,
             llama: LlamaOptions::default(),
             engine: EngineOptions::default(),
+            disk: None,
         }
     }
 }

@@ -8,12 +8,14 @@ use std::sync::atomic::AtomicU64;
 use agentinfer_chat::{
     ChatError, ChatTemplate, DEFAULT_TEMPLATE, Date, RenderInput, ToolMode, tool_call_grammar,
 };
-use agentinfer_engine::{Constraint, Engine, EngineHandle, SimModel, SimVocabulary};
+use agentinfer_engine::{
+    Constraint, Engine, EngineError, EngineHandle, Model, SimModel, SimVocabulary,
+};
 use agentinfer_llama::ModelFile;
 use agentinfer_protocol::{Message, ModelCard, Tool};
 use serde_json::{Map, Value};
 
-use crate::{RuntimeError, Tier, TierOptions, TierSource};
+use crate::{DiskOptions, RuntimeError, Tier, TierOptions, TierSource};
 
 /// A served model.
 pub(crate) struct ServedTier {
@@ -42,6 +44,7 @@ impl ServedTier {
             source,
             llama,
             engine,
+            disk,
         } = options;
         let thread = tier.as_str();
         let (handle, file, path) = match &source {
@@ -52,6 +55,7 @@ impl ServedTier {
                         source,
                     })?;
                 let engine = Engine::new(opened.model, opened.vocabulary, engine);
+                let engine = with_disk(engine, disk.as_ref())?;
                 (
                     EngineHandle::spawn(thread, engine)?,
                     Some(opened.file),
@@ -61,6 +65,7 @@ impl ServedTier {
             TierSource::Sim => {
                 let vocabulary = Arc::new(SimVocabulary::default());
                 let engine = Engine::new(SimModel::default(), vocabulary, engine);
+                let engine = with_disk(engine, disk.as_ref())?;
                 (
                     EngineHandle::spawn(thread, engine)?,
                     None,
@@ -151,6 +156,16 @@ impl std::fmt::Debug for ServedTier {
             .field("tier", &self.tier)
             .field("name", &self.name)
             .finish()
+    }
+}
+
+fn with_disk<M: Model>(
+    engine: Engine<M>,
+    disk: Option<&DiskOptions>,
+) -> Result<Engine<M>, EngineError> {
+    match disk {
+        Some(disk) => engine.with_disk(&disk.folder, disk.bytes),
+        None => Ok(engine),
     }
 }
 

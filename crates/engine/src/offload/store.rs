@@ -382,3 +382,101 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A text over two letters, so that texts often begin alike.
+    fn text() -> impl Strategy<Value = Vec<Token>> {
+        let head = prop::collection::vec(prop::sample::select(vec![1, 2]), 0..3);
+        let tail = prop::collection::vec(1..3u32, 0..40);
+        (head, tail).prop_map(|(head, tail)| {
+            let whole = head
+                .into_iter()
+                .flat_map(|letter| vec![letter; CHUNK_TOKENS]);
+            whole.chain(tail).collect()
+        })
+    }
+
+    /// Puts a text in as the engine does, with its tokens in place of cells.
+    fn put(store: &mut Store, text: &[Token]) {
+        let chain = Key::chain(text);
+        let mut path = Vec::new();
+        for (index, part) in text.chunks(CHUNK_TOKENS).enumerate().rev() {
+            let cells = part.iter().map(|&token| token as u8).collect();
+            path.insert(0, chain[index].then(part));
+            store.insert(chain[index], part, cells);
+        }
+        store.touch(&path);
+    }
+
+    /// What the store gives back for a text.
+    fn get(store: &Store, text: &[Token]) -> Vec<u8> {
+        let (path, covered) = store.path(Key::ROOT, text);
+        let parts = path.iter().filter_map(|key| store.data(*key));
+        let mut cells: Vec<u8> = parts.flat_map(|(_, data)| data.to_vec()).collect();
+        cells.truncate(covered);
+        cells
+    }
+
+    fn check(store: &Store) {
+        let bytes: u64 = store.chunks.values().map(|chunk| chunk.bytes).sum();
+        assert_eq!(store.host.bytes, bytes);
+        assert!(bytes <= store.host.limit);
+        assert_eq!(store.host.order.len(), store.chunks.len());
+        let linked: usize = store.children.values().map(Vec::len).sum();
+        assert_eq!(linked, store.chunks.len());
+        for (parent, children) in &store.children {
+            assert!(
+                children
+                    .iter()
+                    .all(|child| store.chunks[child].parent == *parent)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_back_is_what_was_put_in_and_bounds_hold(
+            texts in prop::collection::vec(text(), 1..30),
+            asked in text(),
+            bytes in 0u64..1000,
+        ) {
+            let mut store = Store::new(bytes);
+            for text in &texts {
+                put(&mut store, text);
+                check(&store);
+            }
+            let cells = get(&store, &asked);
+            let expected: Vec<u8> = asked.iter().map(|&token| token as u8).collect();
+            prop_assert!(expected.starts_with(&cells));
+            let mut ample = Store::new(u64::MAX);
+            texts.iter().for_each(|text| put(&mut ample, text));
+            let longest = texts.iter().map(|text| common_prefix(text, &asked)).max();
+            // Of many ends after the same chunk only some are compared.
+            let few = texts.len() <= MOST_COMPARED;
+            prop_assert!(!few || get(&ample, &asked).len() == longest.unwrap_or(0));
+        }
+    }
+
+    #[test]
+    fn the_tail_of_the_least_recently_used_goes_first() {
+        let chunk = CHUNK_TOKENS as u64;
+        let mut store = Store::new(5 * chunk);
+        let text = |letter: Token| [vec![9; CHUNK_TOKENS], vec![letter; 2 * CHUNK_TOKENS]].concat();
+        put(&mut store, &text(1));
+        put(&mut store, &text(2));
+        assert_eq!(
+            get(&store, &text(1)).len() as u64,
+            3 * chunk,
+            "they share the first"
+        );
+        put(&mut store, &text(3));
+        assert_eq!(get(&store, &text(1)).len() as u64, chunk);
+        assert_eq!(get(&store, &text(2)).len() as u64, 3 * chunk);
+        assert_eq!(get(&store, &text(3)).len() as u64, 3 * chunk);
+    }
+}
