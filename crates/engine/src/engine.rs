@@ -158,6 +158,12 @@ impl<M: Model> Engine<M> {
         })
     }
 
+    /// Tells in how many seconds a session should make its next call, where its client did not say
+    /// so itself. Of no effect while a call of it is in work, and forgotten with its next one.
+    pub fn expect_return(&mut self, session: u64, seconds: f64) {
+        self.sessions.expect_return(session, seconds);
+    }
+
     /// The model.
     pub fn model_mut(&mut self) -> &mut M {
         &mut self.model
@@ -216,7 +222,8 @@ impl<M: Model> Engine<M> {
     fn retire(&mut self, sequence: &mut Sequence) {
         self.drafter.finish(sequence.id);
         if let Some(session) = sequence.session {
-            self.sessions.leave(session, self.model.now());
+            let now = self.model.now();
+            self.sessions.leave(session, &sequence.hints, now);
         }
         self.release(sequence);
     }

@@ -19,8 +19,18 @@ use crate::{
 /// Short against the time a person notices, long against the cost of looking.
 const BLOCKED_POLL: Duration = Duration::from_millis(5);
 
+/// Expected returns that wait for the engine; more are dropped. A step ends few requests, and the
+/// engine looks after each.
+const MAX_EXPECTED: usize = 64;
+
 enum Command {
     Submit(Box<Submission>),
+    /// In how many seconds a session should make its next call.
+    ExpectReturn {
+        session: u64,
+        seconds: f64,
+        _permit: Permit,
+    },
     /// Serve what was accepted, accept nothing more, then stop.
     Drain,
     /// Fail what was accepted and stop.
@@ -43,6 +53,7 @@ struct Shared {
     max_requests: usize,
     event_capacity: usize,
     outstanding: Arc<AtomicUsize>,
+    expected: Arc<AtomicUsize>,
     next_id: AtomicU64,
     draining: AtomicBool,
     stopped: watch::Receiver<bool>,
@@ -57,8 +68,10 @@ impl EngineHandle {
         name: &str,
         engine: Engine<M>,
     ) -> Result<Self, EngineError> {
-        // One command per request that may be outstanding, and the two that stop the engine.
-        let (sender, receiver) = commands::sync_channel(engine.options.max_requests + 2);
+        // One command per request that may be outstanding, the hints, and the two that stop the
+        // engine.
+        let most = engine.options.max_requests + MAX_EXPECTED + 2;
+        let (sender, receiver) = commands::sync_channel(most);
         let (stop, stopped) = watch::channel(false);
         let shared = Shared {
             commands: sender,
@@ -69,6 +82,7 @@ impl EngineHandle {
             max_requests: engine.options.max_requests,
             event_capacity: engine.options.event_capacity,
             outstanding: Arc::default(),
+            expected: Arc::default(),
             next_id: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             stopped,
@@ -98,7 +112,7 @@ impl EngineHandle {
         if shared.draining.load(Ordering::Relaxed) {
             return Err(EngineError::Stopped);
         }
-        let permit = self.permit()?;
+        let permit = permit(&shared.outstanding, shared.max_requests).ok_or_else(|| self.full())?;
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (events, receiver) = mpsc::channel(shared.event_capacity);
         let submission = Submission {
@@ -119,6 +133,21 @@ impl EngineHandle {
             Err(TrySendError::Full(_)) => Err(self.full()),
             Err(TrySendError::Disconnected(_)) => Err(EngineError::Stopped),
         }
+    }
+
+    /// Tells in how many seconds a session should make its next call; see
+    /// [`Engine::expect_return`]. Never blocks: a hint that finds no room is dropped.
+    pub fn expect_return(&self, session: u64, seconds: f64) {
+        let shared = &self.shared;
+        let Some(permit) = permit(&shared.expected, MAX_EXPECTED) else {
+            return;
+        };
+        // An engine that has stopped needs no hints.
+        let _ = shared.commands.try_send(Command::ExpectReturn {
+            session,
+            seconds,
+            _permit: permit,
+        });
     }
 
     /// What the model can hold.
@@ -159,22 +188,19 @@ impl EngineHandle {
         }
     }
 
-    fn permit(&self) -> Result<Permit, EngineError> {
-        let outstanding = &self.shared.outstanding;
-        let most = self.shared.max_requests;
-        let take = |count: usize| (count < most).then_some(count + 1);
-        match outstanding.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Ok(Permit(outstanding.clone())),
-            Err(_) => Err(self.full()),
-        }
-    }
-
     fn full(&self) -> EngineError {
         add(&self.shared.stats.rejected, 1);
         EngineError::QueueFull {
             waiting: self.shared.max_requests,
         }
     }
+}
+
+/// A place among at most `most`, unless all are taken.
+fn permit(taken: &Arc<AtomicUsize>, most: usize) -> Option<Permit> {
+    let take = |count: usize| (count < most).then_some(count + 1);
+    let before = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+    before.ok().map(|_| Permit(taken.clone()))
 }
 
 /// Tells everybody who waits that the engine's thread has ended, however it ended.
@@ -210,6 +236,12 @@ fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) 
                 engine.enqueue(*submission);
                 // Take everything that has come in before the next, possibly long, step.
                 progress = Progress::Stepped;
+                continue;
+            }
+            Ok(Command::ExpectReturn {
+                session, seconds, ..
+            }) => {
+                engine.expect_return(session, seconds);
                 continue;
             }
             Ok(Command::Drain) => accepting = false,

@@ -56,7 +56,7 @@ pub use error::EngineError;
 pub use event::{Completion, Event, Finish, FinishReason, Started, TokenEvent, TokenLogprob};
 pub use handle::EngineHandle;
 pub use model::{Batch, Entry, Model, ModelError, ModelLimits, SequenceId};
-pub use request::{Constraint, Request, Sampling};
+pub use request::{Constraint, Hints, Request, Sampling};
 pub use sim::{LatencyCurve, SimModel, SimVocabulary};
 pub use stats::{EngineStats, StatsSnapshot};
 pub use step::Progress;

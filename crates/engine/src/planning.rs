@@ -18,7 +18,8 @@ impl<M: Model> Engine<M> {
             let known = resident.session.and_then(|id| self.sessions.get(id));
             if let Some(session) = known {
                 resident.session_arrived = session.arrived;
-                resident.mean_gap = session.mean_gap;
+                resident.expected_gap = session.expected_gap();
+                resident.ended = session.ended;
             }
         }
         idle
@@ -60,6 +61,9 @@ impl<M: Model> Engine<M> {
             prompt_tokens: sequence.tokens.len() as u32,
             resident_tokens,
             preemptions: sequence.preemptions,
+            priority: sequence.hints.priority,
+            background: sequence.hints.background,
+            tenant: sequence.hints.tenant,
             attained_tokens: self.attained_tokens(sequence),
             session: sequence.session,
             session_arrived: self.session_arrived(sequence),
@@ -74,6 +78,9 @@ impl<M: Model> Engine<M> {
             arrived: sequence.times.submitted,
             cells: sequence.slot.map_or(0, |slot| self.residency.len(slot)),
             preemptions: sequence.preemptions,
+            priority: sequence.hints.priority,
+            background: sequence.hints.background,
+            tenant: sequence.hints.tenant,
             attained_tokens: self.attained_tokens(sequence),
             session_arrived: self.session_arrived(sequence),
         }

@@ -23,6 +23,26 @@ pub struct Request {
     pub ignore_eos: bool,
     /// The session that the request belongs to, if the runtime knows it.
     pub session: Option<u64>,
+    /// What its client tells about it and its session.
+    pub hints: Hints,
+}
+
+/// What a client may tell about a request and its session. All of it is optional and changes
+/// nothing but who goes first and whose cells stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Hints {
+    /// How urgent it is: lower goes earlier, 0 is usual.
+    pub priority: i32,
+    /// Whether nobody waits for it.
+    pub background: bool,
+    /// Who pays for it: a number for the client's API key; 0 where keys are not asked for.
+    pub tenant: u64,
+    /// Seconds from the end of this request to the session's next one.
+    pub expected_gap_seconds: Option<f64>,
+    /// Whether the session ends with this request: then its idle cells are evicted before others.
+    pub ends_session: bool,
+    /// Seconds for which the client wants the session's prefix kept, in whatever memory.
+    pub retention_seconds: Option<f64>,
 }
 
 impl Request {
@@ -37,6 +57,7 @@ impl Request {
             stop_tokens: Vec::new(),
             ignore_eos: false,
             session: None,
+            hints: Hints::default(),
         }
     }
 
@@ -92,6 +113,15 @@ impl Request {
         }
         if self.stop.iter().any(String::is_empty) {
             return invalid("stop", "a stop text is empty; remove it");
+        }
+        let legal = |seconds: Option<f64>| seconds.is_none_or(|s| s.is_finite() && s >= 0.0);
+        for (field, seconds) in [
+            ("expected_gap_seconds", self.hints.expected_gap_seconds),
+            ("retention_seconds", self.hints.retention_seconds),
+        ] {
+            if !legal(seconds) {
+                return invalid(field, "it must be a finite number, and at least 0");
+            }
         }
         if self.max_tokens == 0 {
             return invalid("max_tokens", "it must be at least 1");

@@ -116,7 +116,8 @@ impl Residency {
                 let resident = Resident {
                     session,
                     session_arrived: last_used,
-                    mean_gap: None,
+                    expected_gap: None,
+                    ended: false,
                     last_used,
                     cells: slot.cells.len() as u32,
                     freed_cells: freed_cells.count() as u32,

@@ -11,7 +11,7 @@ use crate::event::{Event, Finish, FinishReason};
 use crate::offloading::Stored;
 use crate::sampling::Sampler;
 use crate::text::TextAssembler;
-use crate::{Request, SequenceId, Token};
+use crate::{Hints, Request, SequenceId, Token};
 
 /// A place among the requests that the engine has promised to serve; freed when dropped.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub(crate) struct Sequence {
     pub(crate) stop_tokens: Vec<Token>,
     pub(crate) ignore_eos: bool,
     pub(crate) session: Option<u64>,
+    pub(crate) hints: Hints,
     pub(crate) preemptions: u32,
     pub(crate) outbox: Outbox,
     pub(crate) times: Times,
@@ -99,6 +100,7 @@ impl Sequence {
             stop_tokens: request.stop_tokens,
             ignore_eos: request.ignore_eos,
             session: request.session,
+            hints: request.hints,
             preemptions: 0,
             outbox: Outbox {
                 events,

@@ -11,10 +11,12 @@ use agentinfer_protocol::{
 use serde_json::{Map, Value};
 
 use crate::RuntimeError;
+use crate::answers::Place;
 use crate::choice::Choice;
 use crate::merge::{Merged, usage};
 use crate::session::{Answer, Prompt, Sessions};
 use crate::tier::ServedTier;
+use crate::turn::rendered_turn;
 
 /// What every chunk of an answer repeats.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) struct Conversation {
     pub(crate) messages: Vec<Message>,
+    /// The place after the last of them.
+    pub(crate) place: Place,
     pub(crate) tools: Vec<Tool>,
     /// The client's variables for the template.
     pub(crate) variables: Option<Map<String, Value>>,
@@ -171,38 +175,34 @@ impl ChatStream {
         }
     }
 
-    /// Keeps the tokens of a finished answer under the text that the template will render for it
-    /// when the client sends it back.
+    /// Keeps a finished answer: the message, to know it when it comes back, and its tokens, under
+    /// the text that the template will render for it then.
     fn remember(&self, index: usize) {
         let Conversation {
             messages,
+            place,
             tools,
             variables,
             prompt,
         } = &self.conversation;
         let choice = &self.choices[index];
-        let answered: Vec<Message> = messages.iter().cloned().chain([choice.message()]).collect();
-        // A template may refuse what the model said; then it cannot come back either.
-        let rendered = self
-            .tier
-            .render(&answered, tools, variables.as_ref(), false);
-        let Ok(text) = rendered else {
-            return;
-        };
-        let Some(rendered) = text.strip_prefix(&prompt.text) else {
-            return;
-        };
+        let answer = choice.message();
+        let render =
+            |messages: &[Message]| self.tier.render(messages, tools, variables.as_ref(), false);
         let vocabulary = self.tier.handle.vocabulary().as_ref();
-        let Some((generated, covered)) = choice.tokens_in(rendered, vocabulary) else {
-            return;
-        };
-        let text = &text[..prompt.text.len() + covered];
-        let answer = Answer {
-            text,
-            generated: &generated,
-        };
-        self.sessions
-            .lock()
-            .remember(self.tier.tier, prompt, &answer);
+        let rendered = rendered_turn(&render, messages, &answer, &prompt.text);
+        let tokens = rendered.as_ref().and_then(|turn| {
+            let (generated, covered) = choice.tokens_in(turn, vocabulary)?;
+            Some((prompt.text.clone() + &turn[..covered], generated))
+        });
+        let mut table = self.sessions.lock();
+        table.answers.remember(place.after(&answer), answer);
+        if let Some((text, generated)) = tokens {
+            let answer = Answer {
+                text: &text,
+                generated: &generated,
+            };
+            table.remember(self.tier.tier, prompt, &answer);
+        }
     }
 }

@@ -141,16 +141,22 @@ impl Choice {
     }
 
     /// The tokens that stand for the answer in the conversation, given what the template renders
-    /// for it after the prompt; and how much of that they cover. `None` when the answer is not
-    /// what the client will send back, so that its tokens are of no use.
+    /// for it after the prompt; and how much of that they cover. `None` when the template writes
+    /// more, or less, than the model said: for a call or reasoning that was broken off it writes
+    /// an end, and calls that were withheld from the client it never sees.
     pub(crate) fn tokens_in(
         &self,
         rendered: &str,
         vocabulary: &dyn Vocabulary,
     ) -> Option<(Vec<Token>, usize)> {
         let finish = self.finish.as_ref()?;
-        let cut_off = finish.reason == EngineReason::Length && !self.calls.is_empty();
-        if self.altered || cut_off {
+        let cut_off = matches!(
+            finish.reason,
+            EngineReason::Length | EngineReason::StopText(_)
+        );
+        let only_reasoning = self.content.is_empty() && !self.reasoning.is_empty();
+        let broken = cut_off && (only_reasoning || !self.calls.is_empty());
+        if self.altered || broken {
             return None;
         }
         let mut tokens = self.generated.clone();

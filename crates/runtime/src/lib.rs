@@ -13,7 +13,9 @@
 //! |---|---|
 //! | `runtime.rs` | the way of a request, in order |
 //! | `validate.rs` | which fields are legal, and what they mean to the engine |
+//! | `answers.rs` | which message of a client is an answer that was given, however it is written |
 //! | `session.rs` | which session a prompt continues, and which of its tokens are known |
+//! | `turn.rs` | how the template writes an answer once the conversation has gone on |
 //! | `tier.rs` | how a model is loaded |
 //! | `merge.rs` | several completions as one stream of events |
 //! | `choice.rs` | one growing answer: text, tool calls, log-probabilities |
@@ -44,6 +46,7 @@
 //! # }
 //! ```
 
+mod answers;
 mod chat_stream;
 mod choice;
 mod error;
@@ -54,6 +57,7 @@ mod runtime;
 mod session;
 mod text_stream;
 mod tier;
+mod turn;
 mod validate;
 
 pub use agentinfer_engine::{EngineError, EngineOptions, Finish, StatsSnapshot};

@@ -16,6 +16,7 @@ use agentinfer_protocol::{
     Prompt, TokenizeRequest, TokenizeResponse,
 };
 
+use crate::answers::{self, Place};
 use crate::chat_stream::{ChatStream, Conversation, Head};
 use crate::choice::Choice;
 use crate::merge::Merged;
@@ -134,7 +135,9 @@ impl Runtime {
             ToolUse::Named(name) => Some(ToolMode::Named(name)),
         };
         let tools = request.tools.unwrap_or_default();
-        let messages = request.messages;
+        let mut messages = request.messages;
+        let places = answers::places(0, &messages);
+        self.sessions.lock().answers.restore(&mut messages, &places);
         let variables = request.chat_template_kwargs;
         let text = tier
             .render(&messages, &tools, variables.as_ref(), true)
@@ -171,6 +174,7 @@ impl Runtime {
         Ok(ChatStream {
             sessions: self.sessions.clone(),
             conversation: Conversation {
+                place: places.last().copied().unwrap_or(Place::start(0)),
                 messages,
                 tools,
                 variables,

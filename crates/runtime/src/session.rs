@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use agentinfer_engine::{Token, Vocabulary};
 
 use crate::Tier;
+use crate::answers::Answers;
 
 /// Lines of conversation remembered for one session (its agents, its retries, its `n` choices).
 /// Eight covers a planner with several seekers under one key; more would slow every look-up.
@@ -123,6 +124,8 @@ pub(crate) struct SessionTable {
     max_sessions: usize,
     bytes: usize,
     next_id: u64,
+    /// The answers that were given, to know them when they come back.
+    pub(crate) answers: Answers,
 }
 
 impl SessionTable {
@@ -132,6 +135,7 @@ impl SessionTable {
             max_sessions,
             bytes: 0,
             next_id: 1,
+            answers: Answers::default(),
         }
     }
 
@@ -702,6 +706,40 @@ mod tests {
                 text += answer;
                 let known = if *ended { format!("{text}<e>") } else { text.clone() };
                 table.remember(Tier::Small, &prompt, &Answer { text: &known, generated });
+                text += "<e>\n";
+            }
+        }
+
+        /// Whatever way the model split its answers, the tokens of a prompt spell its text, and
+        /// those of the answers are the ones that were generated.
+        #[test]
+        fn tokens_spell_the_text_and_keep_the_split(
+            turns in prop::collection::vec(
+                ("[ab\n]{0,6}", "[ab\n]{0,6}", any::<bool>(), any::<bool>()),
+                1..8,
+            ),
+        ) {
+            let mut table = SessionTable::new(4);
+            let mut text = "<s>".to_owned();
+            let mut processed: Vec<Token> = Vec::new();
+            for (question, answer, split, ended) in &turns {
+                text += &user(question);
+                let prompt = ask(&mut table, None, &text);
+                let spelled = prompt.tokens.iter().flat_map(|&token| Toy.name(token));
+                prop_assert_eq!(&spelled.copied().collect::<Vec<u8>>(), text.as_bytes());
+                prop_assert!(prompt.tokens.starts_with(&processed));
+                let mut generated = match split {
+                    true => single_bytes(answer),
+                    false => Toy.tokenize(answer, false, true),
+                };
+                text += answer;
+                let mut known = text.clone();
+                if *ended {
+                    generated.push(END);
+                    known += "<e>";
+                }
+                table.remember(Tier::Small, &prompt, &Answer { text: &known, generated: &generated });
+                processed = [prompt.tokens, generated].concat();
                 text += "<e>\n";
             }
         }

@@ -14,6 +14,9 @@
 //!     prompt_tokens,
 //!     resident_tokens,
 //!     preemptions: 0,
+//!     priority: 0,
+//!     background: false,
+//!     tenant: 0,
 //!     attained_tokens: 0,
 //!     session: None,
 //!     session_arrived: id as f64,
@@ -65,6 +68,9 @@ mod tests {
             prompt_tokens,
             resident_tokens,
             preemptions: 0,
+            priority: 0,
+            background: false,
+            tenant: 0,
             attained_tokens,
             session: None,
             session_arrived: 0.0,
@@ -87,14 +93,19 @@ mod tests {
     }
 
     #[test]
-    fn eviction_prefers_the_oldest_that_frees_cells() {
+    fn eviction_prefers_ended_sessions_then_the_oldest_that_frees_cells() {
         let resident = |last_used, freed_cells| Resident {
             session: None,
             session_arrived: last_used,
-            mean_gap: None,
+            expected_gap: None,
+            ended: false,
             last_used,
             cells: 100,
             freed_cells,
+        };
+        let ended = |resident| Resident {
+            ended: true,
+            ..resident
         };
         let cases: &[(&[Resident], Option<usize>)] = &[
             (&[], None),
@@ -107,6 +118,11 @@ mod tests {
                 Some(2),
             ),
             (&[resident(2.0, 0), resident(1.0, 0)], Some(1)),
+            (
+                &[resident(1.0, 5), ended(resident(3.0, 5)), resident(2.0, 5)],
+                Some(1),
+            ),
+            (&[ended(resident(1.0, 0)), resident(3.0, 5)], Some(1)),
         ];
         for (idle, expected) in cases {
             let choice = evict(&mut Fcfs, &view(&[], &[], idle));
@@ -121,6 +137,9 @@ mod tests {
             arrived: 0.0,
             cells: 1,
             preemptions: 0,
+            priority: 0,
+            background: false,
+            tenant: 0,
             attained_tokens: 0,
             session_arrived: 0.0,
         };

@@ -6,8 +6,8 @@ use crate::{Resident, Running, View, Waiting};
 
 /// Scores what the engine could do next. The three decisions are always made alike: the waiting
 /// request of the highest admission score is admitted, the idle sequence of the lowest retention
-/// score is evicted, the running request of the lowest tenure score is preempted. So the scores of
-/// all candidates explain a decision completely.
+/// score is evicted (those of ended sessions before all others), the running request of the lowest
+/// tenure score is preempted. So the scores of all candidates explain a decision completely.
 ///
 /// A policy that is not about eviction or preemption keeps the baseline's: least recently used out
 /// first, last come preempted first.
@@ -65,21 +65,23 @@ pub fn admit(policy: &mut dyn Policy, view: &View<'_>) -> Option<Choice> {
 
 /// The idle sequence to evict when cells, or sequence ids, are short; none if nothing is idle.
 ///
-/// One that shares all its cells frees none. It is evicted only when all others are like it: then
-/// its sequence id is what is wanted.
+/// Those of ended sessions go first. One that shares all its cells frees none. It is evicted only
+/// when all others are like it: then its sequence id is what is wanted.
 pub fn evict(policy: &mut dyn Policy, view: &View<'_>) -> Option<Choice> {
     policy.observe(view);
-    let lowest = |frees: bool| {
+    let lowest = |wanted: fn(&Resident) -> bool| {
         let candidates = view.idle.iter().enumerate();
         candidates
-            .filter(|(_, sequence)| !frees || sequence.freed_cells > 0)
+            .filter(|(_, sequence)| wanted(sequence))
             .map(|(index, sequence)| Choice {
                 index,
                 score: policy.retention(view, sequence),
             })
             .min_by(|a, b| a.score.total_cmp(&b.score))
     };
-    lowest(true).or_else(|| lowest(false))
+    lowest(|sequence| sequence.ended && sequence.freed_cells > 0)
+        .or_else(|| lowest(|sequence| sequence.freed_cells > 0))
+        .or_else(|| lowest(|_| true))
 }
 
 /// The running request to preempt when nothing idle is left; none if none runs.

@@ -31,6 +31,12 @@ pub struct Waiting {
     pub resident_tokens: u32,
     /// How often it was preempted.
     pub preemptions: u32,
+    /// How urgent its client says it is: lower goes earlier, 0 is usual.
+    pub priority: i32,
+    /// Whether nobody waits for it: it may be served when others leave capacity.
+    pub background: bool,
+    /// Who pays for it: a number for the client's API key; 0 where keys are not asked for.
+    pub tenant: u64,
     /// Tokens that were computed for its session so far, by this request and earlier ones.
     pub attained_tokens: u64,
     /// Its session, if it belongs to one.
@@ -62,6 +68,12 @@ pub struct Running {
     pub cells: u32,
     /// How often it was preempted.
     pub preemptions: u32,
+    /// How urgent its client says it is: lower goes earlier, 0 is usual.
+    pub priority: i32,
+    /// Whether nobody waits for it: it may be served when others leave capacity.
+    pub background: bool,
+    /// Who pays for it: a number for the client's API key; 0 where keys are not asked for.
+    pub tenant: u64,
     /// Tokens that were computed for its session so far, by this request and earlier ones.
     pub attained_tokens: u64,
     /// When its session was first seen; when it was submitted if it has none.
@@ -75,9 +87,12 @@ pub struct Resident {
     pub session: Option<u64>,
     /// When its session was first seen; when it was last used if it has none.
     pub session_arrived: f64,
-    /// Mean seconds between the end of one of its session's calls and the next; none if it has
-    /// not returned yet.
-    pub mean_gap: Option<f64>,
+    /// Seconds from the end of its session's last call to the next one, as far as they can be
+    /// foreseen: as its client says, else as long as the tools that were called usually take,
+    /// else the mean of its earlier gaps; none where nothing is known.
+    pub expected_gap: Option<f64>,
+    /// Whether its client said that the session has ended.
+    pub ended: bool,
     /// When it was last used.
     pub last_used: f64,
     /// Cells it holds, shared ones included.

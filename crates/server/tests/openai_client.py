@@ -267,6 +267,105 @@ def test_tool_result_round_trip():
     answer = chat(messages, tools=[WEATHER, CLOCK], max_completion_tokens=16)
     assert answer.usage.completion_tokens > 0
 
+LOOK_UP = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "Looks something up in the register of a town",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "town": {"type": "string", "enum": ["Zürich", "Orléans", "Łódź"]},
+                "subject": {"type": "string", "minLength": 4, "maxLength": 16},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 99},
+            },
+            "required": ["town", "subject", "limit"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+TURNS = 20
+
+# How clients write the arguments of a call that they parsed, and the content that it lacks.
+HABITS = [
+    (lambda arguments: json.dumps(arguments), {"content": None}),
+    (lambda arguments: json.dumps(arguments, ensure_ascii=False), {}),
+    (lambda arguments: json.dumps(arguments, separators=(",", ":")), {"content": ""}),
+    (lambda arguments: json.dumps(arguments, indent=2, sort_keys=True), {"content": None}),
+]
+
+
+def sent_back(call, turn):
+    """The assistant's turn as a client sends it back that keeps only what it parsed."""
+    write, content = HABITS[turn % len(HABITS)]
+    arguments = write(json.loads(call.function.arguments))
+    function = {"name": call.function.name, "arguments": arguments}
+    calls = [{"id": call.id, "type": "function", "function": function}]
+    return {"role": "assistant", "tool_calls": calls} | content
+
+
+def one_call(messages, streamed, options):
+    """The call that answers the conversation, and the usage."""
+    options = {"tools": [LOOK_UP], "tool_choice": "required", "parallel_tool_calls": False} | options
+    # Sampled, so that the model splits words otherwise than the tokenizer would.
+    options = {"temperature": 1.0, "max_completion_tokens": 120} | options
+    if not streamed:
+        answer = chat(messages, **options)
+        assert answer.choices[0].finish_reason == "tool_calls", answer
+        return answer.choices[0].message.tool_calls[0], answer.usage
+    call = None
+    for chunk in chat(messages, stream=True, stream_options={"include_usage": True}, **options):
+        for delta in (chunk.choices[0].delta.tool_calls or []) if chunk.choices else []:
+            if call is None:
+                call = delta
+            else:
+                call.function.arguments += delta.function.arguments or ""
+        usage = chunk.usage
+    return call, usage
+
+
+def tool_loop(streamed, **options):
+    """Runs a tool loop; returns its messages, each turn's usage, and the tokens of all turns but
+    the first that were cached and that could have been."""
+    task = f"Look up what is interesting, {TURNS} times, {'streamed' if streamed else 'whole'}."
+    messages = [{"role": "user", "content": task}]
+    usages, cached, possible = [], 0, 0
+    for turn in range(TURNS):
+        call, usage = one_call(messages, streamed, {"seed": turn} | options)
+        if usages:
+            # All that the last turn read and wrote, but for the token that it sampled last: no
+            # turn has computed that one's cells.
+            possible += usages[-1].prompt_tokens + usages[-1].completion_tokens - 1
+            cached += usage.prompt_tokens_details.cached_tokens
+        usages.append(usage)
+        result = {"role": "tool", "tool_call_id": call.id, "content": f"Entry {turn}: nothing."}
+        messages += [sent_back(call, turn), result]
+    return messages, usages, cached, possible
+
+
+def check_tool_loop(streamed, **options):
+    messages, usages, cached, possible = tool_loop(streamed, **options)
+    rate = cached / possible
+    print(f"       {TURNS} turns: {cached} of {possible} possible tokens cached, {rate:.2%}")
+    assert rate >= 0.99, [usage.model_dump() for usage in usages]
+
+    # What the client changed in earnest is not taken for what was said.
+    function = messages[1]["tool_calls"][0]["function"]
+    arguments = json.loads(function["arguments"])
+    function["arguments"] = json.dumps(arguments | {"limit": arguments["limit"] + 100})
+    _, usage = one_call(messages, streamed, {"seed": TURNS} | options)
+    first = usages[0].prompt_tokens + usages[0].completion_tokens
+    assert usage.prompt_tokens_details.cached_tokens < first, (usage, first)
+
+
+def test_tool_loop_keeps_its_tokens():
+    check_tool_loop(False, prompt_cache_key="tool loop")
+
+
+def test_streamed_tool_loop_without_a_key_keeps_its_tokens():
+    check_tool_loop(True)
+
 
 def test_completions():
     options = {"model": MODEL, "prompt": "One, two, three,", "temperature": 0, "max_tokens": 8}

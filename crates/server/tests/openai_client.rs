@@ -10,7 +10,8 @@ use tokio::{process::Command, sync::oneshot};
 
 const MODEL: &str = "smollm2-135m";
 const KEY: &str = "test-key";
-const CONTEXT_TOKENS: u32 = 2048;
+/// Room for a loop of twenty tool calls.
+const CONTEXT_TOKENS: u32 = 4096;
 
 /// The Python that has the `openai` package.
 fn python() -> PathBuf {
@@ -31,7 +32,7 @@ fn runtime() -> Runtime {
     let path = agentinfer_models::resolve(MODEL).expect("`make test` installs the model");
     let mut tier = TierOptions::new(Tier::Small, MODEL, TierSource::Gguf(path));
     tier.llama = LlamaOptions {
-        cells: 4 * CONTEXT_TOKENS,
+        cells: 2 * CONTEXT_TOKENS,
         context_tokens: Some(CONTEXT_TOKENS),
         // Two threads wait for each other at every layer, which takes for ever while other tests
         // and builds want the cores too.

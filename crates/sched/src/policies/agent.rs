@@ -6,8 +6,8 @@
 //! first, and its cells stay while its tool runs. A later session gets what is left, and waits
 //! rather than displace one that is about to return. The first is done soon and makes room.
 //!
-//! No promise outlives its worth: cells are kept for a session that has returned before, for a few
-//! times as long as it usually takes. Nobody is held back while nobody runs, or who has waited
+//! No promise outlives its worth: cells are kept for a session that is expected back, for a few
+//! times as long as it is expected to take. Nobody is held back while nobody runs, or who has waited
 //! too long.
 
 use super::parameters::Parameters;
@@ -22,7 +22,7 @@ const FORGOTTEN: f64 = -1e12;
 /// The parameters of [`Agent`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AgentOptions {
-    /// How many of its mean gaps a session is waited for.
+    /// How many of its expected gaps a session is waited for.
     pub patience: f64,
     /// Seconds that every session is waited for beyond that: gaps vary.
     pub slack_seconds: f64,
@@ -91,7 +91,7 @@ impl Policy for Agent {
 
     fn retention(&self, view: &View<'_>, sequence: &Resident) -> f64 {
         let idle_seconds = view.now - sequence.last_used;
-        let patience = sequence.mean_gap.map_or(0.0, |gap| {
+        let patience = sequence.expected_gap.map_or(0.0, |gap| {
             gap * self.options.patience + self.options.slack_seconds
         });
         if idle_seconds <= patience {
@@ -120,6 +120,9 @@ mod tests {
             prompt_tokens: 1000,
             resident_tokens: 0,
             preemptions: 0,
+            priority: 0,
+            background: false,
+            tenant: 0,
             attained_tokens: 0,
             session: Some(session),
             session_arrived,
@@ -128,11 +131,12 @@ mod tests {
         }
     }
 
-    fn resident(session: u64, session_arrived: f64, mean_gap: Option<f64>) -> Resident {
+    fn resident(session: u64, session_arrived: f64, expected_gap: Option<f64>) -> Resident {
         Resident {
             session: Some(session),
             session_arrived,
-            mean_gap,
+            expected_gap,
+            ended: false,
             last_used: NOW - 5.0,
             cells: 500,
             freed_cells: 500,
@@ -145,6 +149,9 @@ mod tests {
             arrived: 0.0,
             cells: 10,
             preemptions: 0,
+            priority: 0,
+            background: false,
+            tenant: 0,
             attained_tokens: 0,
             session_arrived: 0.0,
         }
