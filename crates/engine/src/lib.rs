@@ -35,6 +35,7 @@ mod event;
 mod handle;
 mod model;
 mod planning;
+mod prefixes;
 mod request;
 mod residency;
 mod sampling;

@@ -2,10 +2,13 @@
 //!
 //! The ledger mirrors the model's cache: every sequence is a list of tokens and, in parallel, of
 //! cells; a cell may belong to several sequences. It answers how many cells are free, how many
-//! could be freed, and which sequence holds the longest prefix of a prompt.
+//! could be freed, and which sequence holds the longest prefix of a prompt. All of it is kept as
+//! things change, so that asking costs nothing that grows with what is held; what changes costs
+//! its own length.
 
 use agentinfer_sched::Resident;
 
+use crate::prefixes::{Cursor, PrefixTree};
 use crate::{SequenceId, Token};
 
 /// What a sequence id is used for.
@@ -21,8 +24,9 @@ enum Use {
 
 #[derive(Debug)]
 struct Slot {
-    tokens: Vec<Token>,
     cells: Vec<u32>,
+    /// How many of these no other sequence holds.
+    sole_cells: u32,
     usage: Use,
 }
 
@@ -31,12 +35,16 @@ struct Slot {
 struct References {
     all: u16,
     active: u16,
+    /// The ids of all these sequences, combined by exclusive or: of a single one, its id.
+    holders: SequenceId,
 }
 
 /// The ledger of sequences and cells.
 #[derive(Debug)]
 pub(crate) struct Residency {
     slots: Vec<Slot>,
+    /// The tokens of the sequences.
+    prefixes: PrefixTree,
     references: Vec<References>,
     free: Vec<u32>,
     active_cells: u32,
@@ -45,12 +53,13 @@ pub(crate) struct Residency {
 impl Residency {
     pub(crate) fn new(sequences: u32, cells: u32) -> Self {
         let slot = || Slot {
-            tokens: Vec::new(),
             cells: Vec::new(),
+            sole_cells: 0,
             usage: Use::Free,
         };
         Self {
             slots: (0..sequences).map(|_| slot()).collect(),
+            prefixes: PrefixTree::new(sequences),
             references: vec![References::default(); cells as usize],
             free: (0..cells).rev().collect(),
             active_cells: 0,
@@ -95,26 +104,22 @@ impl Residency {
     }
 
     /// The idle sequences, in order of id, as a policy sees them.
-    pub(crate) fn idle(&self) -> Vec<(SequenceId, Resident)> {
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (SequenceId, Resident)> {
         let resident = |(id, slot): (usize, &Slot)| match slot.usage {
             Use::Idle { last_used, session } => {
-                let freed_cells = slot
-                    .cells
-                    .iter()
-                    .filter(|&&cell| self.references[cell as usize].all == 1);
                 let resident = Resident {
                     session,
                     session_arrived: last_used,
                     mean_gap: None,
                     last_used,
                     cells: slot.cells.len() as u32,
-                    freed_cells: freed_cells.count() as u32,
+                    freed_cells: slot.sole_cells,
                 };
                 Some((id as SequenceId, resident))
             }
             _ => None,
         };
-        self.slots.iter().enumerate().filter_map(resident).collect()
+        self.slots.iter().enumerate().filter_map(resident)
     }
 
     /// How many sequences are idle.
@@ -125,27 +130,26 @@ impl Residency {
             .count()
     }
 
-    /// The sequence that holds the longest prefix of `tokens`, and how many tokens of it. Among
-    /// equals an idle one wins (it can be continued in place), then the one with the least tail.
-    pub(crate) fn longest_prefix(&self, tokens: &[Token]) -> Option<(SequenceId, u32)> {
-        let candidates = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.usage != Use::Free);
-        candidates
-            .map(|(id, slot)| (id, slot, common_prefix(&slot.tokens, tokens)))
-            .filter(|(_, _, shared)| *shared > 0)
-            .max_by_key(|(id, slot, shared)| {
-                let tail = slot.tokens.len() - shared;
-                (
-                    *shared,
-                    slot.usage != Use::Active,
-                    usize::MAX - tail,
-                    usize::MAX - id,
-                )
-            })
-            .map(|(id, _, shared)| (id as SequenceId, shared as u32))
+    /// The sequence that holds the longest prefix of `tokens`, and how many tokens of it; see
+    /// [`PrefixTree::longest_prefix`].
+    pub(crate) fn longest_prefix(
+        &self,
+        tokens: &[Token],
+        cursor: &mut Cursor,
+    ) -> Option<(SequenceId, u32)> {
+        self.prefixes.longest_prefix(tokens, cursor)
+    }
+
+    /// Whether all that sequence `id` holds is among what `cursor`'s search, just made, found.
+    pub(crate) fn passed(&self, cursor: &Cursor, id: SequenceId) -> bool {
+        self.prefixes.passed(cursor, id)
+    }
+
+    /// Sees to it that sequence `id` can grow to so many tokens without allocating.
+    pub(crate) fn reserve(&mut self, id: SequenceId, tokens: usize) {
+        self.prefixes.reserve(id, tokens);
+        let cells = &mut self.slots[id as usize].cells;
+        cells.reserve_exact(tokens.saturating_sub(cells.len()));
     }
 
     /// Marks sequence `id` as used by a running request.
@@ -158,6 +162,7 @@ impl Residency {
             self.active_cells += u32::from(references.active == 0);
             references.active += 1;
         }
+        self.prefixes.set_idle(id, false);
     }
 
     /// Marks sequence `id` as idle since `now`; an empty one becomes free.
@@ -177,53 +182,66 @@ impl Residency {
                 session,
             }
         };
+        self.prefixes.set_idle(id, true);
     }
 
     /// Gives an active sequence cells for `tokens` at its end. The caller has made sure that
     /// enough cells are free.
     pub(crate) fn append(&mut self, id: SequenceId, tokens: &[Token]) {
+        self.prefixes.extend(id, tokens);
         let slot = &mut self.slots[id as usize];
-        slot.tokens.extend_from_slice(tokens);
         for _ in tokens {
             let cell = self
                 .free
                 .pop()
                 .expect("the engine reserves cells before it appends");
-            self.references[cell as usize] = References { all: 1, active: 1 };
+            self.references[cell as usize] = References {
+                all: 1,
+                active: 1,
+                holders: id,
+            };
             slot.cells.push(cell);
         }
+        slot.sole_cells += tokens.len() as u32;
         self.active_cells += tokens.len() as u32;
     }
 
     /// Makes the first `tokens` cells of `from` also cells of the free sequence `to`.
     pub(crate) fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
-        debug_assert!(
-            self.slots[to as usize].cells.is_empty(),
-            "sequence {to} is not empty"
-        );
-        let source = &self.slots[from as usize];
-        let cells = source.cells[..tokens as usize].to_vec();
-        let shared = source.tokens[..tokens as usize].to_vec();
-        for &cell in &cells {
-            self.references[cell as usize].all += 1;
+        let [source, target] = self
+            .slots
+            .get_disjoint_mut([from as usize, to as usize])
+            .expect("a sequence shares with another");
+        debug_assert!(target.cells.is_empty(), "sequence {to} is not empty");
+        for &cell in &source.cells[..tokens as usize] {
+            let references = &mut self.references[cell as usize];
+            source.sole_cells -= u32::from(references.all == 1);
+            references.all += 1;
+            references.holders ^= to;
+            target.cells.push(cell);
         }
-        let target = &mut self.slots[to as usize];
-        target.cells = cells;
-        target.tokens = shared;
+        self.prefixes.fork(from, to, tokens);
     }
 
     /// Shortens sequence `id` to its first `tokens` tokens.
     pub(crate) fn truncate(&mut self, id: SequenceId, tokens: u32) {
-        let slot = &mut self.slots[id as usize];
-        let active = u16::from(slot.usage == Use::Active);
-        slot.tokens.truncate(tokens as usize);
-        for cell in slot.cells.drain(tokens as usize..) {
+        self.prefixes.truncate(id, tokens);
+        let active = u16::from(self.slots[id as usize].usage == Use::Active);
+        while self.len(id) > tokens {
+            let slot = &mut self.slots[id as usize];
+            let Some(cell) = slot.cells.pop() else { break };
             let references = &mut self.references[cell as usize];
             references.all -= 1;
             references.active -= active;
+            references.holders ^= id;
             self.active_cells -= u32::from(active == 1 && references.active == 0);
-            if references.all == 0 {
-                self.free.push(cell);
+            match references.all {
+                0 => {
+                    slot.sole_cells -= 1;
+                    self.free.push(cell);
+                }
+                1 => self.slots[references.holders as usize].sole_cells += 1,
+                _ => {}
             }
         }
     }
@@ -235,11 +253,6 @@ impl Residency {
         self.slots[id as usize].usage = Use::Free;
         self.free_cells() - before
     }
-}
-
-/// How many leading tokens `a` and `b` have in common.
-pub(crate) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
@@ -266,9 +279,18 @@ mod tests {
         assert_eq!(ledger.used_cells() as usize, all.len());
         assert_eq!(ledger.evictable_cells() as usize, all.len() - active.len());
         assert!(ledger.free.iter().all(|cell| !all.contains(cell)));
-        for slot in &ledger.slots {
-            assert_eq!(slot.tokens.len(), slot.cells.len());
+        for (id, slot) in ledger.slots.iter().enumerate() {
+            let tokens = ledger.prefixes.tokens(id as SequenceId);
+            assert_eq!(tokens.len(), slot.cells.len());
             assert!(slot.usage != Use::Free || slot.cells.is_empty());
+            let holders = |cell| {
+                ledger
+                    .slots
+                    .iter()
+                    .filter(move |it| it.cells.contains(cell))
+            };
+            let sole = slot.cells.iter().filter(|cell| holders(cell).count() == 1);
+            assert_eq!(slot.sole_cells as usize, sole.count());
         }
     }
 
@@ -314,9 +336,10 @@ mod tests {
         ledger.activate(1);
         ledger.append(1, &[1, 2, 3, 4]);
         ledger.deactivate(1, 1.0, Some(5));
-        assert_eq!(ledger.longest_prefix(&[1, 2, 3, 4, 5]), Some((1, 4)));
-        assert_eq!(ledger.longest_prefix(&[1, 2, 3, 9]), Some((1, 3)));
-        assert_eq!(ledger.longest_prefix(&[7]), None);
+        let longest = |tokens| ledger.longest_prefix(tokens, &mut Cursor::default());
+        assert_eq!(longest(&[1, 2, 3, 4, 5]), Some((1, 4)));
+        assert_eq!(longest(&[1, 2, 3, 9]), Some((1, 3)));
+        assert_eq!(longest(&[7]), None);
         assert!(ledger.is_idle_of(1, Some(5)) && !ledger.is_idle_of(1, None));
     }
 }

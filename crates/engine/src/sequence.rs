@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::constraint::Matching;
 use crate::event::{Event, Finish, FinishReason};
+use crate::prefixes::Cursor;
 use crate::sampling::Sampler;
 use crate::text::TextAssembler;
 use crate::{Request, SequenceId, Token};
@@ -39,6 +40,8 @@ pub(crate) struct Sequence {
     pub(crate) prompt_tokens: usize,
     /// The model's sequence that holds its cells, while it runs.
     pub(crate) slot: Option<SequenceId>,
+    /// How far the last search for a resident prefix of its tokens came.
+    pub(crate) cursor: Cursor,
     /// Draft tokens of the current step.
     pub(crate) draft: Vec<Token>,
     pub(crate) sampler: Sampler,
@@ -89,6 +92,7 @@ impl Sequence {
             sampler: Sampler::new(request.sampling, &request.prompt),
             tokens: request.prompt,
             slot: None,
+            cursor: Cursor::default(),
             draft: Vec::new(),
             matching,
             text: TextAssembler::new(request.stop),
