@@ -99,28 +99,30 @@ impl<M: Model> Engine<M> {
         let resident_tokens = placement.source.map_or(0, |(_, tokens)| tokens);
         let missing = sequence.tokens.len() - resident_tokens as usize;
         let needed_cells = (missing + growth(sequence) + promised) as u32;
+        let (session_arrived, attained_tokens) = self.history(sequence);
         Waiting {
             id: sequence.id,
             arrived: sequence.times.submitted,
             prompt_tokens: sequence.tokens.len() as u32,
             resident_tokens,
             preemptions: sequence.preemptions,
-            attained_tokens: self.attained_tokens(sequence),
+            attained_tokens,
             session: sequence.session,
-            session_arrived: self.session_arrived(sequence),
+            session_arrived,
             needed_cells,
             fits: self.fits(needed_cells, placement.source),
         }
     }
 
     pub(crate) fn as_running(&self, sequence: &Sequence) -> Running {
+        let (session_arrived, attained_tokens) = self.history(sequence);
         Running {
             id: sequence.id,
             arrived: sequence.times.submitted,
             cells: sequence.slot.map_or(0, |slot| self.residency.len(slot)),
             preemptions: sequence.preemptions,
-            attained_tokens: self.attained_tokens(sequence),
-            session_arrived: self.session_arrived(sequence),
+            attained_tokens,
+            session_arrived,
         }
     }
 
@@ -150,16 +152,14 @@ impl<M: Model> Engine<M> {
         });
     }
 
-    /// When a request's session was first seen; a request without one is its own session.
-    fn session_arrived(&self, sequence: &Sequence) -> f64 {
+    /// When a request's session was first seen, and the tokens computed for it so far; a request
+    /// without one is its own session.
+    fn history(&self, sequence: &Sequence) -> (f64, u64) {
         let known = sequence.session.and_then(|id| self.sessions.get(id));
-        known.map_or(sequence.times.submitted, |session| session.arrived)
-    }
-
-    /// Tokens computed for a request's session so far; a request without one is its own session.
-    fn attained_tokens(&self, sequence: &Sequence) -> u64 {
-        let known = sequence.session.and_then(|id| self.sessions.get(id));
-        known.map_or(sequence.counts.computed, |session| session.attained_tokens)
+        known.map_or(
+            (sequence.times.submitted, sequence.counts.computed),
+            |session| (session.arrived, session.attained_tokens),
+        )
     }
 
     /// Cells that were promised to the running requests: for what they have not computed yet, and

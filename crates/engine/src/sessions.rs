@@ -1,6 +1,6 @@
 //! What the engine remembers about sessions: what they have cost.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Sessions remembered; of more, those are forgotten that were served least recently. Each takes
 /// some dozen bytes.
@@ -27,7 +27,7 @@ pub(crate) struct Session {
 /// The sessions that are remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    known: HashMap<u64, Session>,
+    known: FxHashMap<u64, Session>,
 }
 
 impl Sessions {
