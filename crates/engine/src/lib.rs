@@ -28,6 +28,7 @@
 //! # Ok::<(), agentinfer_engine::EngineError>(())
 //! ```
 
+mod cells;
 mod constraint;
 mod engine;
 mod error;

@@ -1,13 +1,13 @@
 //! Which tokens' KV cells are resident, and who shares them.
 //!
-//! The ledger mirrors the model's cache: every sequence is a list of tokens and, in parallel, of
-//! cells; a cell may belong to several sequences. It answers how many cells are free, how many
-//! could be freed, and which sequence holds the longest prefix of a prompt. All of it is kept as
-//! things change, so that asking costs nothing that grows with what is held; what changes costs
-//! its own length.
+//! The ledger mirrors the model's cache: a sequence is a list of tokens with a cell for each, and a
+//! cell may belong to several sequences. It answers how many cells are free, how many could be
+//! freed, and which sequence holds the longest prefix of a prompt. All of it is kept as things
+//! change, so asking costs nothing that grows with what is held.
 
 use agentinfer_sched::Resident;
 
+use crate::cells::CellTree;
 use crate::prefixes::{Cursor, PrefixTree};
 use crate::{SequenceId, Token};
 
@@ -22,112 +22,87 @@ enum Use {
     },
 }
 
-#[derive(Debug)]
-struct Slot {
-    cells: Vec<u32>,
-    /// How many of these no other sequence holds.
-    sole_cells: u32,
-    usage: Use,
-}
-
-/// References to one cell: from all sequences, and of these from active ones.
-#[derive(Clone, Copy, Debug, Default)]
-struct References {
-    all: u16,
-    active: u16,
-    /// The ids of all these sequences, combined by exclusive or: of a single one, its id.
-    holders: SequenceId,
-}
-
 /// The ledger of sequences and cells.
 #[derive(Debug)]
 pub(crate) struct Residency {
-    slots: Vec<Slot>,
+    usage: Vec<Use>,
     /// The tokens of the sequences.
     prefixes: PrefixTree,
-    references: Vec<References>,
-    free: Vec<u32>,
-    active_cells: u32,
+    /// Their cells.
+    cells: CellTree,
+    total_cells: u32,
 }
 
 impl Residency {
     pub(crate) fn new(sequences: u32, cells: u32) -> Self {
-        let slot = || Slot {
-            cells: Vec::new(),
-            sole_cells: 0,
-            usage: Use::Free,
-        };
         Self {
-            slots: (0..sequences).map(|_| slot()).collect(),
+            usage: vec![Use::Free; sequences as usize],
             prefixes: PrefixTree::new(sequences),
-            references: vec![References::default(); cells as usize],
-            free: (0..cells).rev().collect(),
-            active_cells: 0,
+            cells: CellTree::new(sequences, cells),
+            total_cells: cells,
         }
     }
 
     /// Cells that hold nothing.
     pub(crate) fn free_cells(&self) -> u32 {
-        self.free.len() as u32
+        self.cells.free()
     }
 
     /// Cells that only idle sequences hold.
     pub(crate) fn evictable_cells(&self) -> u32 {
-        self.used_cells() - self.active_cells
+        self.used_cells() - self.cells.active()
     }
 
     /// Cells that hold something.
     pub(crate) fn used_cells(&self) -> u32 {
-        (self.references.len() - self.free.len()) as u32
+        self.total_cells - self.free_cells()
     }
 
     /// Cells that sequence `id` holds.
     pub(crate) fn len(&self, id: SequenceId) -> u32 {
-        self.slots[id as usize].cells.len() as u32
+        self.cells.len(id)
     }
 
     /// Whether sequence `id` is idle and belongs to `session`.
     pub(crate) fn is_idle_of(&self, id: SequenceId, session: Option<u64>) -> bool {
-        matches!(self.slots[id as usize].usage, Use::Idle { session: owner, .. }
+        matches!(self.usage[id as usize], Use::Idle { session: owner, .. }
             if owner.is_some() && owner == session)
     }
 
     /// Whether sequence `id` is idle.
     pub(crate) fn is_idle(&self, id: SequenceId) -> bool {
-        matches!(self.slots[id as usize].usage, Use::Idle { .. })
+        matches!(self.usage[id as usize], Use::Idle { .. })
     }
 
     /// A sequence id that is not in use.
     pub(crate) fn free_sequence(&self) -> Option<SequenceId> {
-        let index = self.slots.iter().position(|slot| slot.usage == Use::Free)?;
+        let index = self.usage.iter().position(|usage| *usage == Use::Free)?;
         Some(index as SequenceId)
     }
 
     /// The idle sequences, in order of id, as a policy sees them.
     pub(crate) fn idle(&self) -> impl Iterator<Item = (SequenceId, Resident)> {
-        let resident = |(id, slot): (usize, &Slot)| match slot.usage {
-            Use::Idle { last_used, session } => {
-                let resident = Resident {
-                    session,
-                    session_arrived: last_used,
-                    mean_gap: None,
-                    last_used,
-                    cells: slot.cells.len() as u32,
-                    freed_cells: slot.sole_cells,
-                };
-                Some((id as SequenceId, resident))
-            }
-            _ => None,
-        };
-        self.slots.iter().enumerate().filter_map(resident)
+        self.usage.iter().enumerate().filter_map(|(id, usage)| {
+            let Use::Idle { last_used, session } = *usage else {
+                return None;
+            };
+            let id = id as SequenceId;
+            let resident = Resident {
+                session,
+                session_arrived: last_used,
+                mean_gap: None,
+                last_used,
+                cells: self.cells.len(id),
+                freed_cells: self.cells.sole(id),
+            };
+            Some((id, resident))
+        })
     }
 
     /// How many sequences are idle.
     pub(crate) fn idle_count(&self) -> usize {
-        self.slots
-            .iter()
-            .filter(|slot| matches!(slot.usage, Use::Idle { .. }))
-            .count()
+        let idle = |usage: &&Use| matches!(usage, Use::Idle { .. });
+        self.usage.iter().filter(idle).count()
     }
 
     /// The sequence that holds the longest prefix of `tokens`, and how many tokens of it; see
@@ -148,33 +123,23 @@ impl Residency {
     /// Sees to it that sequence `id` can grow to so many tokens without allocating.
     pub(crate) fn reserve(&mut self, id: SequenceId, tokens: usize) {
         self.prefixes.reserve(id, tokens);
-        let cells = &mut self.slots[id as usize].cells;
-        cells.reserve_exact(tokens.saturating_sub(cells.len()));
     }
 
     /// Marks sequence `id` as used by a running request.
     pub(crate) fn activate(&mut self, id: SequenceId) {
-        let slot = &mut self.slots[id as usize];
-        debug_assert!(slot.usage != Use::Active, "sequence {id} is active already");
-        slot.usage = Use::Active;
-        for &cell in &slot.cells {
-            let references = &mut self.references[cell as usize];
-            self.active_cells += u32::from(references.active == 0);
-            references.active += 1;
-        }
+        let usage = &mut self.usage[id as usize];
+        debug_assert!(*usage != Use::Active, "sequence {id} is active already");
+        *usage = Use::Active;
+        self.cells.activate(id);
         self.prefixes.set_idle(id, false);
     }
 
     /// Marks sequence `id` as idle since `now`; an empty one becomes free.
     pub(crate) fn deactivate(&mut self, id: SequenceId, now: f64, session: Option<u64>) {
-        let slot = &mut self.slots[id as usize];
-        debug_assert!(slot.usage == Use::Active, "sequence {id} is not active");
-        for &cell in &slot.cells {
-            let references = &mut self.references[cell as usize];
-            references.active -= 1;
-            self.active_cells -= u32::from(references.active == 0);
-        }
-        slot.usage = if slot.cells.is_empty() {
+        let empty = self.len(id) == 0;
+        let usage = &mut self.usage[id as usize];
+        debug_assert!(*usage == Use::Active, "sequence {id} is not active");
+        *usage = if empty {
             Use::Free
         } else {
             Use::Idle {
@@ -182,75 +147,35 @@ impl Residency {
                 session,
             }
         };
+        self.cells.deactivate(id);
         self.prefixes.set_idle(id, true);
     }
 
     /// Gives an active sequence cells for `tokens` at its end. The caller has made sure that
     /// enough cells are free.
     pub(crate) fn append(&mut self, id: SequenceId, tokens: &[Token]) {
+        self.cells.append(id, tokens.len() as u32);
         self.prefixes.extend(id, tokens);
-        let slot = &mut self.slots[id as usize];
-        for _ in tokens {
-            let cell = self
-                .free
-                .pop()
-                .expect("the engine reserves cells before it appends");
-            self.references[cell as usize] = References {
-                all: 1,
-                active: 1,
-                holders: id,
-            };
-            slot.cells.push(cell);
-        }
-        slot.sole_cells += tokens.len() as u32;
-        self.active_cells += tokens.len() as u32;
     }
 
     /// Makes the first `tokens` cells of `from` also cells of the free sequence `to`.
     pub(crate) fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
-        let [source, target] = self
-            .slots
-            .get_disjoint_mut([from as usize, to as usize])
-            .expect("a sequence shares with another");
-        debug_assert!(target.cells.is_empty(), "sequence {to} is not empty");
-        for &cell in &source.cells[..tokens as usize] {
-            let references = &mut self.references[cell as usize];
-            source.sole_cells -= u32::from(references.all == 1);
-            references.all += 1;
-            references.holders ^= to;
-            target.cells.push(cell);
-        }
+        self.cells.share(from, to, tokens);
         self.prefixes.fork(from, to, tokens);
     }
 
     /// Shortens sequence `id` to its first `tokens` tokens.
     pub(crate) fn truncate(&mut self, id: SequenceId, tokens: u32) {
+        let active = self.usage[id as usize] == Use::Active;
+        self.cells.truncate(id, tokens, active);
         self.prefixes.truncate(id, tokens);
-        let active = u16::from(self.slots[id as usize].usage == Use::Active);
-        while self.len(id) > tokens {
-            let slot = &mut self.slots[id as usize];
-            let Some(cell) = slot.cells.pop() else { break };
-            let references = &mut self.references[cell as usize];
-            references.all -= 1;
-            references.active -= active;
-            references.holders ^= id;
-            self.active_cells -= u32::from(active == 1 && references.active == 0);
-            match references.all {
-                0 => {
-                    slot.sole_cells -= 1;
-                    self.free.push(cell);
-                }
-                1 => self.slots[references.holders as usize].sole_cells += 1,
-                _ => {}
-            }
-        }
     }
 
     /// Empties an idle sequence and makes its id free. Returns how many cells became free.
     pub(crate) fn evict(&mut self, id: SequenceId) -> u32 {
         let before = self.free_cells();
         self.truncate(id, 0);
-        self.slots[id as usize].usage = Use::Free;
+        self.usage[id as usize] = Use::Free;
         self.free_cells() - before
     }
 }
@@ -263,67 +188,92 @@ mod tests {
 
     use super::*;
 
-    /// Recounts everything the ledger keeps as running totals.
-    fn check(ledger: &Residency) {
-        let all: HashSet<u32> = ledger
-            .slots
-            .iter()
-            .flat_map(|slot| slot.cells.iter().copied())
-            .collect();
-        let active: HashSet<u32> = ledger
-            .slots
-            .iter()
-            .filter(|slot| slot.usage == Use::Active)
-            .flat_map(|slot| slot.cells.iter().copied())
-            .collect();
-        assert_eq!(ledger.used_cells() as usize, all.len());
-        assert_eq!(ledger.evictable_cells() as usize, all.len() - active.len());
-        assert!(ledger.free.iter().all(|cell| !all.contains(cell)));
-        for (id, slot) in ledger.slots.iter().enumerate() {
-            let tokens = ledger.prefixes.tokens(id as SequenceId);
-            assert_eq!(tokens.len(), slot.cells.len());
-            assert!(slot.usage != Use::Free || slot.cells.is_empty());
-            let holders = |cell| {
-                ledger
-                    .slots
-                    .iter()
-                    .filter(move |it| it.cells.contains(cell))
-            };
-            let sole = slot.cells.iter().filter(|cell| holders(cell).count() == 1);
-            assert_eq!(slot.sole_cells as usize, sole.count());
+    const SEQUENCES: u32 = 5;
+
+    /// The cells of each sequence, every cell by a number of its own.
+    #[derive(Default)]
+    struct Naive {
+        sequences: [Vec<u32>; SEQUENCES as usize],
+        taken: u32,
+    }
+
+    impl Naive {
+        fn append(&mut self, id: u32, cells: u32) {
+            self.sequences[id as usize].extend(self.taken..self.taken + cells);
+            self.taken += cells;
+        }
+
+        fn share(&mut self, from: u32, to: u32, cells: u32) {
+            let shared = self.sequences[from as usize][..cells as usize].to_vec();
+            self.sequences[to as usize] = shared;
+        }
+
+        fn truncate(&mut self, id: u32, cells: u32) {
+            self.sequences[id as usize].truncate(cells as usize);
+        }
+
+        /// Compares everything that the ledger keeps with a recount.
+        fn check(&self, ledger: &Residency) {
+            let holders = |cell| self.sequences.iter().filter(move |it| it.contains(cell));
+            let mut all: HashSet<u32> = HashSet::new();
+            let mut active: HashSet<u32> = HashSet::new();
+            for (id, cells) in (0..).zip(&self.sequences) {
+                let usage = ledger.usage[id as usize];
+                all.extend(cells);
+                if usage == Use::Active {
+                    active.extend(cells);
+                }
+                assert_eq!(ledger.len(id) as usize, cells.len());
+                assert_eq!(ledger.prefixes.tokens(id).len(), cells.len());
+                assert!(usage != Use::Free || cells.is_empty());
+                let sole = cells.iter().filter(|cell| holders(cell).count() == 1);
+                assert_eq!(ledger.cells.sole(id) as usize, sole.count());
+            }
+            assert_eq!(ledger.used_cells() as usize, all.len());
+            assert_eq!(ledger.evictable_cells() as usize, all.len() - active.len());
+            assert!(ledger.cells.runs() <= 3 * SEQUENCES as usize);
         }
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
         #[test]
         fn totals_equal_a_recount_after_any_history(
-            steps in prop::collection::vec((0u8..6, 0u32..4, 0u32..4, 0u32..9), 1..60)
+            steps in prop::collection::vec((0u8..8, 0..SEQUENCES, 0..SEQUENCES, 0u32..9), 1..100)
         ) {
-            let mut ledger = Residency::new(4, 64);
+            let mut ledger = Residency::new(SEQUENCES, 64);
+            let mut naive = Naive::default();
             for (operation, a, b, count) in steps {
-                let usage = ledger.slots[a as usize].usage;
+                let usage = ledger.usage[a as usize];
                 match operation {
-                    0 if usage == Use::Free => ledger.activate(a),
+                    0 if usage != Use::Active => ledger.activate(a),
                     1 if usage == Use::Active && ledger.free_cells() >= count => {
                         let tokens: Vec<Token> = (0..count).collect();
                         ledger.append(a, &tokens);
+                        naive.append(a, count);
                     }
                     2 if usage == Use::Active => ledger.deactivate(a, f64::from(count), None),
                     3 if usage != Use::Free => {
                         let keep = ledger.len(a).saturating_sub(count).max(1).min(ledger.len(a));
                         ledger.truncate(a, keep);
+                        naive.truncate(a, keep);
                     }
                     4 if ledger.is_idle(a) => {
-                        ledger.evict(a);
+                        let before = ledger.free_cells();
+                        prop_assert_eq!(ledger.cells.sole(a), ledger.evict(a));
+                        naive.truncate(a, 0);
+                        prop_assert!(ledger.free_cells() >= before);
                     }
-                    5 if usage != Use::Free && ledger.slots[b as usize].usage == Use::Free => {
-                        let tokens = ledger.len(a).min(count);
+                    5.. if usage != Use::Free && ledger.usage[b as usize] == Use::Free => {
+                        let tokens = ledger.len(a).min(2 * count);
                         ledger.share(a, b, tokens);
                         ledger.activate(b);
+                        naive.share(a, b, tokens);
                     }
                     _ => {}
                 }
-                check(&ledger);
+                naive.check(&ledger);
             }
         }
     }
