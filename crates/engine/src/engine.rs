@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use agentinfer_sam::{Drafter, NoDrafts};
-use agentinfer_sched::{Policy, PolicySpec, Running, View, Waiting};
+use agentinfer_sched::{Policy, PolicySpec, View};
 use tokio::sync::mpsc;
 
 use crate::constraint::ConstraintFactory;
 use crate::event::{Event, FinishReason, Started};
 use crate::offload::{CHUNK_TOKENS, Store};
-use crate::residency::{Residency, common_prefix};
+use crate::planning::{Candidates, Turn};
+use crate::residency::Residency;
 use crate::sampling::Scratch;
 use crate::sequence::{Reader, Sequence, Submission};
 use crate::sessions::Sessions;
 use crate::stats::{EngineStats, add, set};
+use crate::step::Share;
 use crate::{Batch, Completion, EngineError, Model, ModelLimits, Request, SequenceId, Vocabulary};
 
 /// Bounds and habits of the engine.
@@ -81,16 +83,21 @@ pub struct Engine<M> {
     pub(crate) parting: Vec<Sequence>,
     pub(crate) batch: Batch,
     pub(crate) scratch: Scratch,
+    // Lists that are filled anew again and again, kept so that planning does not allocate.
+    pub(crate) candidates: Candidates,
+    pub(crate) turns: Vec<Turn>,
+    pub(crate) shares: Vec<Share>,
     /// Requests that came by [`submit`](Engine::submit).
     submitted: u64,
 }
 
 /// Where a request's prompt can be placed.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Placement {
     /// The sequence that holds the longest prefix, and how many of its tokens are shared.
     pub(crate) source: Option<(SequenceId, u32)>,
     /// Whether more of the prompt is being computed for another request, or read from disk.
-    wait: bool,
+    pub(crate) wait: bool,
 }
 
 impl<M: Model> Engine<M> {
@@ -118,6 +125,9 @@ impl<M: Model> Engine<M> {
             parting: Vec::new(),
             batch: Batch::default(),
             scratch: Scratch::default(),
+            candidates: Candidates::default(),
+            turns: Vec::new(),
+            shares: Vec::new(),
             submitted: 0,
         }
     }
@@ -272,57 +282,59 @@ impl<M: Model> Engine<M> {
     pub(crate) fn admit(&mut self) {
         let most = self.options.max_running.min(self.limits.sequences as usize);
         while self.running.len() < most && !self.waiting.is_empty() {
-            let placements: Vec<Placement> = self
-                .waiting
-                .iter()
-                .map(|sequence| self.placement(sequence))
-                .collect();
-            let eligible: Vec<usize> = (0..placements.len())
-                .filter(|&index| !placements[index].wait)
-                .collect();
-            let promised = self.promised_cells();
-            let seen: Vec<Waiting> = eligible
-                .iter()
-                .map(|&index| self.as_waiting(&self.waiting[index], &placements[index], promised))
-                .collect();
-            let idle: Vec<_> = self.idle().into_iter().map(|(_, idle)| idle).collect();
-            let running = self.seen_running();
-            let view = View {
-                waiting: &seen,
-                running: &running,
-                idle: &idle,
-                ..self.view()
-            };
-            let Some(choice) = agentinfer_sched::admit(&mut *self.policy, &view) else {
+            let Some((index, source)) = self.next_admission() else {
                 return;
             };
-            if !seen[choice.index].fits {
-                return;
-            }
-            let index = eligible[choice.index];
             let sequence = self.waiting.remove(index);
-            tracing::trace!(request = sequence.id, score = choice.score, "admitted");
-            self.place(sequence, placements[index].source);
+            self.place(sequence, source);
         }
     }
 
-    /// Finds the longest resident prefix of a waiting request.
-    fn placement(&self, sequence: &Sequence) -> Placement {
+    /// The waiting request that the policy admits now, and the sequence that it can share.
+    fn next_admission(&mut self) -> Option<(usize, Option<(SequenceId, u32)>)> {
+        let mut seen = std::mem::take(&mut self.candidates);
+        self.see_waiting(&mut seen);
+        self.see_running(&mut seen, |_| true);
+        self.see_idle(&mut seen, None);
+        let view = View {
+            waiting: &seen.waiting,
+            running: &seen.running,
+            idle: &seen.idle,
+            ..self.view()
+        };
+        let choice = agentinfer_sched::admit(&mut *self.policy, &view);
+        let choice = choice.filter(|choice| seen.waiting[choice.index].fits);
+        let admitted = choice.map(|choice| {
+            let request = seen.waiting[choice.index].id;
+            tracing::trace!(request, score = choice.score, "admitted");
+            seen.placements[choice.index]
+        });
+        self.candidates = seen;
+        admitted.map(|(index, placement)| (index, placement.source))
+    }
+
+    /// Finds the longest resident prefix of waiting request `index`.
+    pub(crate) fn placement(&mut self, index: usize) -> Placement {
+        let Sequence { tokens, cursor, .. } = &mut self.waiting[index];
         // The last token is always computed: its logits are needed.
-        let useful = &sequence.tokens[..sequence.tokens.len() - 1];
-        let source = self.residency.longest_prefix(useful);
+        let useful = &tokens[..tokens.len() - 1];
+        let source = self.residency.longest_prefix(useful, cursor);
         let resident = source.map_or(0, |(_, tokens)| tokens as usize);
+        // A copy of the whole prompt is always worth it: nothing is left to compute.
+        let worth_it = useful.len().min(resident + WORTH_WAITING_FOR);
         let wait = self.running.iter().any(|other| {
             let Some(slot) = other.slot else { return false };
-            let shared = common_prefix(&other.tokens, useful);
-            // A copy of the whole prompt is always worth it: nothing is left to compute.
-            let worth_it = shared == useful.len() || shared >= resident + WORTH_WAITING_FOR;
             // Once `other` has computed the shared part it is resident, and waiting ends.
-            (self.residency.len(slot) as usize) < shared && worth_it
+            let computed = self.residency.len(slot) as usize;
+            computed <= resident
+                && computed < worth_it
+                && worth_it <= other.tokens.len()
+                && self.residency.passed(cursor, slot)
+                && other.tokens[computed..worth_it] == useful[computed..worth_it]
         });
         Placement {
             source,
-            wait: wait || self.awaits_disk(sequence),
+            wait: wait || self.awaits_disk(&self.waiting[index]),
         }
     }
 
@@ -354,6 +366,7 @@ impl<M: Model> Engine<M> {
         };
         sequence.slot = Some(slot);
         let restored = self.plan_restore(&mut sequence);
+        self.residency.reserve(slot, self.longest(&sequence));
         if sequence.times.admitted.is_none() {
             let cached_tokens = self.residency.len(slot) + restored as u32;
             sequence.times.admitted = Some(now);
@@ -370,6 +383,12 @@ impl<M: Model> Engine<M> {
             );
         }
         self.running.push(sequence);
+    }
+
+    /// Tokens that a request can come to hold.
+    fn longest(&self, sequence: &Sequence) -> usize {
+        let wanted = sequence.prompt_tokens.saturating_add(sequence.max_tokens);
+        wanted.min(self.limits.context_tokens as usize)
     }
 
     /// Whether a request takes over an idle sequence instead of sharing its prefix: when it
@@ -394,19 +413,23 @@ impl<M: Model> Engine<M> {
     /// Evicts from the idle sequence that the policy names, sparing `keep`: so many cells of its
     /// tail, or all of it if it has no more to give.
     fn evict(&mut self, keep: Option<SequenceId>, cells: u32) -> Option<SequenceId> {
-        let mut idle = self.idle();
-        idle.retain(|(id, _)| Some(*id) != keep);
-        let residents: Vec<_> = idle.iter().map(|(_, resident)| *resident).collect();
-        let running = self.seen_running();
+        let mut seen = std::mem::take(&mut self.candidates);
+        self.see_idle(&mut seen, keep);
+        self.see_running(&mut seen, |_| true);
         let view = View {
-            running: &running,
-            idle: &residents,
+            running: &seen.running,
+            idle: &seen.idle,
             ..self.view()
         };
-        let choice = agentinfer_sched::evict(&mut *self.policy, &view)?;
-        let (id, _) = idle[choice.index];
+        let choice = agentinfer_sched::evict(&mut *self.policy, &view);
+        let chosen = choice.map(|choice| {
+            let own_cells = seen.idle[choice.index].freed_cells;
+            (choice, seen.idle_ids[choice.index], own_cells)
+        });
+        self.candidates = seen;
+        let (choice, id, own_cells) = chosen?;
         tracing::trace!(sequence = id, score = choice.score, "evicted");
-        let kept = if cells < residents[choice.index].freed_cells {
+        let kept = if cells < own_cells {
             let kept = self.residency.len(id) - cells;
             kept - kept % CHUNK_TOKENS as u32
         } else {
@@ -442,31 +465,28 @@ impl<M: Model> Engine<M> {
 
     /// Sends the running request that the policy names back to the queue, sparing `needy`.
     fn preempt(&mut self, needy: u64) -> bool {
+        let mut seen = std::mem::take(&mut self.candidates);
         // A request that is in the batch already keeps its cells until the step is over.
         let batched = |slot| {
-            self.batch
-                .entries
-                .iter()
-                .any(|entry| Some(entry.sequence) == slot)
+            let mut entries = self.batch.entries.iter();
+            entries.any(|entry| Some(entry.sequence) == slot)
         };
-        let indices: Vec<usize> = (0..self.running.len())
-            .filter(|&index| {
-                let other = &self.running[index];
-                other.id != needy && other.slot.is_some() && !batched(other.slot)
-            })
-            .collect();
-        let seen: Vec<Running> = indices
-            .iter()
-            .map(|&index| self.as_running(&self.running[index]))
-            .collect();
+        self.see_running(&mut seen, |other| {
+            other.id != needy && other.slot.is_some() && !batched(other.slot)
+        });
         let view = View {
-            running: &seen,
+            running: &seen.running,
             ..self.view()
         };
-        let Some(choice) = agentinfer_sched::preempt(&mut *self.policy, &view) else {
+        let choice = agentinfer_sched::preempt(&mut *self.policy, &view);
+        let chosen = choice.map(|choice| (choice, seen.running[choice.index].id));
+        self.candidates = seen;
+        let Some((choice, id)) = chosen else {
             return false;
         };
-        let mut sequence = self.running.remove(indices[choice.index]);
+        let index = self.running.iter().position(|other| other.id == id);
+        let index = index.expect("only running requests are candidates");
+        let mut sequence = self.running.remove(index);
         tracing::debug!(request = sequence.id, score = choice.score, "preempted");
         add(&self.stats.preemptions, 1);
         sequence.preemptions += 1;

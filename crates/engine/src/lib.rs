@@ -28,6 +28,7 @@
 //! # Ok::<(), agentinfer_engine::EngineError>(())
 //! ```
 
+mod cells;
 mod constraint;
 mod engine;
 mod error;
@@ -37,6 +38,7 @@ mod model;
 mod offload;
 mod offloading;
 mod planning;
+mod prefixes;
 mod request;
 mod residency;
 mod sampling;

@@ -64,14 +64,20 @@ pub trait Model {
     fn truncate(&mut self, sequence: SequenceId, tokens: u32);
 
     /// What tells apart whether cells that were saved fit this model: its weights, the form of
-    /// its cells, the version of what computes them. None if cells cannot be saved.
-    fn saved_format(&self) -> Option<String>;
+    /// its cells, the version of what computes them. None, which it is unless implemented, if
+    /// cells cannot be saved; then nothing is.
+    fn saved_format(&self) -> Option<String> {
+        None
+    }
 
     /// Copies the cells of tokens `from..to` of `sequence` out of the device.
     ///
     /// # Errors
     /// When the device fails; nothing has changed then.
-    fn save(&mut self, sequence: SequenceId, from: u32, to: u32) -> Result<Vec<u8>, ModelError>;
+    fn save(&mut self, sequence: SequenceId, from: u32, to: u32) -> Result<Vec<u8>, ModelError> {
+        let _ = (sequence, from, to);
+        Err(ModelError("its cells cannot be saved".to_owned()))
+    }
 
     /// Appends to `sequence`, which holds `from` tokens, `tokens` cells that [`save`](Self::save)
     /// has copied from the same positions. There are as many free cells.
@@ -85,7 +91,10 @@ pub trait Model {
         from: u32,
         tokens: u32,
         saved: &[u8],
-    ) -> Result<(), ModelError>;
+    ) -> Result<(), ModelError> {
+        let _ = (sequence, from, tokens, saved);
+        Err(ModelError("its cells cannot be restored".to_owned()))
+    }
 
     /// Seconds since some fixed point, on the clock that the model's work takes place in.
     fn now(&self) -> f64;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use crate::offload::{CHUNK_TOKENS, Disk, Key, Store};
-use crate::residency::common_prefix;
+use crate::prefixes::common_prefix;
 use crate::sequence::Sequence;
 use crate::stats::{add, set};
 use crate::{Engine, EngineError, Model, SequenceId};
@@ -52,7 +52,7 @@ impl<M: Model> Engine<M> {
     pub(crate) fn look_up(&mut self, sequence: &mut Sequence) {
         let Some(store) = &mut self.store else { return };
         let useful = &sequence.tokens[..sequence.tokens.len() - 1];
-        let resident = self.residency.longest_prefix(useful);
+        let resident = self.residency.longest_prefix(useful, &mut sequence.cursor);
         let resident = resident.map_or(0, |(_, tokens)| tokens as usize);
         let stored = &mut sequence.stored;
         stored.chain = Key::chain(useful);
@@ -190,7 +190,8 @@ impl<M: Model> Engine<M> {
         if !store.wait_for_disk() {
             return;
         }
-        for (id, _) in self.residency.idle() {
+        let idle: Vec<SequenceId> = self.residency.idle().map(|(id, _)| id).collect();
+        for id in idle {
             self.offload(id, 0);
         }
         if let Some(store) = &mut self.store {

@@ -10,27 +10,72 @@ use crate::{Engine, Model, SequenceId};
 /// not force a preemption within its first tokens.
 const GROWTH_RESERVE: usize = 64;
 
+/// What a policy may choose from.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    /// Requests that wait for admission only, not for another's prefill.
+    pub(crate) waiting: Vec<Waiting>,
+    /// For each of these, its index among all that wait and where it can be placed.
+    pub(crate) placements: Vec<(usize, Placement)>,
+    pub(crate) running: Vec<Running>,
+    pub(crate) idle: Vec<Resident>,
+    /// For each of these, its sequence.
+    pub(crate) idle_ids: Vec<SequenceId>,
+}
+
+/// A running request's turn to put tokens into the batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    pub(crate) request: u64,
+    /// Whether only one of its tokens is not computed.
+    pub(crate) decodes: bool,
+    /// Who has more comes first, among those that prefill.
+    tenure: f64,
+    /// Its index among the running: the order of equals.
+    index: usize,
+}
+
 impl<M: Model> Engine<M> {
-    /// The idle sequences with what is known about their sessions.
-    pub(crate) fn idle(&self) -> Vec<(SequenceId, Resident)> {
-        let mut idle = self.residency.idle();
-        for (_, resident) in &mut idle {
+    /// Lists the requests that can be admitted if there is room.
+    pub(crate) fn see_waiting(&mut self, seen: &mut Candidates) {
+        seen.waiting.clear();
+        seen.placements.clear();
+        let promised = self.promised_cells();
+        for index in 0..self.waiting.len() {
+            let placement = self.placement(index);
+            if !placement.wait {
+                let request = self.as_waiting(&self.waiting[index], &placement, promised);
+                seen.waiting.push(request);
+                seen.placements.push((index, placement));
+            }
+        }
+    }
+
+    /// Lists those running requests that are meant.
+    pub(crate) fn see_running(&self, seen: &mut Candidates, meant: impl Fn(&Sequence) -> bool) {
+        seen.running.clear();
+        let meant = self.running.iter().filter(|sequence| meant(sequence));
+        seen.running
+            .extend(meant.map(|sequence| self.as_running(sequence)));
+    }
+
+    /// Lists the idle sequences with what is known about their sessions, `keep` left out.
+    pub(crate) fn see_idle(&self, seen: &mut Candidates, keep: Option<SequenceId>) {
+        seen.idle.clear();
+        seen.idle_ids.clear();
+        for (id, mut resident) in self.residency.idle() {
+            if Some(id) == keep {
+                continue;
+            }
             let known = resident.session.and_then(|id| self.sessions.get(id));
             if let Some(session) = known {
                 resident.session_arrived = session.arrived;
                 resident.expected_gap = session.expected_gap();
                 resident.ended = session.ended;
             }
+            seen.idle.push(resident);
+            seen.idle_ids.push(id);
         }
-        idle
-    }
-
-    /// The running requests.
-    pub(crate) fn seen_running(&self) -> Vec<Running> {
-        self.running
-            .iter()
-            .map(|sequence| self.as_running(sequence))
-            .collect()
     }
 
     /// The moment, without the candidates of a decision.
@@ -55,6 +100,7 @@ impl<M: Model> Engine<M> {
         let resident_tokens = placement.source.map_or(0, |(_, tokens)| tokens);
         let missing = sequence.tokens.len() - resident_tokens as usize;
         let needed_cells = (missing + growth(sequence) + promised) as u32;
+        let (session_arrived, attained_tokens) = self.history(sequence);
         Waiting {
             id: sequence.id,
             arrived: sequence.times.submitted,
@@ -64,15 +110,16 @@ impl<M: Model> Engine<M> {
             priority: sequence.hints.priority,
             background: sequence.hints.background,
             tenant: sequence.hints.tenant,
-            attained_tokens: self.attained_tokens(sequence),
+            attained_tokens,
             session: sequence.session,
-            session_arrived: self.session_arrived(sequence),
+            session_arrived,
             needed_cells,
             fits: self.fits(needed_cells, placement.source),
         }
     }
 
     pub(crate) fn as_running(&self, sequence: &Sequence) -> Running {
+        let (session_arrived, attained_tokens) = self.history(sequence);
         Running {
             id: sequence.id,
             arrived: sequence.times.submitted,
@@ -81,33 +128,45 @@ impl<M: Model> Engine<M> {
             priority: sequence.hints.priority,
             background: sequence.hints.background,
             tenant: sequence.hints.tenant,
-            attained_tokens: self.attained_tokens(sequence),
-            session_arrived: self.session_arrived(sequence),
+            attained_tokens,
+            session_arrived,
         }
     }
 
-    /// The ids of running requests, those first that the policy would preempt last.
-    pub(crate) fn in_order(&self, requests: &[&Sequence]) -> Vec<u64> {
+    /// Lists the running requests: first those that decode, then those that prefill, of these the
+    /// ones first that the policy would preempt last.
+    pub(crate) fn order_turns(&self, turns: &mut Vec<Turn>) {
+        turns.clear();
         let view = self.view();
-        let tenure = |request: &&Sequence| self.policy.tenure(&view, &self.as_running(request));
-        let mut ordered: Vec<(f64, u64)> = requests
-            .iter()
-            .map(|request| (tenure(request), request.id))
-            .collect();
-        ordered.sort_by(|a, b| b.0.total_cmp(&a.0));
-        ordered.into_iter().map(|(_, id)| id).collect()
+        let running = self.running.iter().enumerate();
+        turns.extend(running.map(|(index, sequence)| {
+            let decodes = self.uncomputed(sequence) == 1;
+            let tenure = match decodes {
+                true => 0.0,
+                false => self.policy.tenure(&view, &self.as_running(sequence)),
+            };
+            Turn {
+                request: sequence.id,
+                decodes,
+                tenure,
+                index,
+            }
+        }));
+        turns.sort_unstable_by(|a, b| {
+            let phase = b.decodes.cmp(&a.decodes);
+            let tenure = b.tenure.total_cmp(&a.tenure);
+            phase.then(tenure).then(a.index.cmp(&b.index))
+        });
     }
 
-    /// When a request's session was first seen; a request without one is its own session.
-    fn session_arrived(&self, sequence: &Sequence) -> f64 {
+    /// When a request's session was first seen, and the tokens computed for it so far; a request
+    /// without one is its own session.
+    fn history(&self, sequence: &Sequence) -> (f64, u64) {
         let known = sequence.session.and_then(|id| self.sessions.get(id));
-        known.map_or(sequence.times.submitted, |session| session.arrived)
-    }
-
-    /// Tokens computed for a request's session so far; a request without one is its own session.
-    fn attained_tokens(&self, sequence: &Sequence) -> u64 {
-        let known = sequence.session.and_then(|id| self.sessions.get(id));
-        known.map_or(sequence.counts.computed, |session| session.attained_tokens)
+        known.map_or(
+            (sequence.times.submitted, sequence.counts.computed),
+            |session| (session.arrived, session.attained_tokens),
+        )
     }
 
     /// Cells that were promised to the running requests: for what they have not computed yet, and

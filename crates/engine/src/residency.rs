@@ -1,11 +1,14 @@
 //! Which tokens' KV cells are resident, and who shares them.
 //!
-//! The ledger mirrors the model's cache: every sequence is a list of tokens and, in parallel, of
-//! cells; a cell may belong to several sequences. It answers how many cells are free, how many
-//! could be freed, and which sequence holds the longest prefix of a prompt.
+//! The ledger mirrors the model's cache: a sequence is a list of tokens with a cell for each, and a
+//! cell may belong to several sequences. It answers how many cells are free, how many could be
+//! freed, and which sequence holds the longest prefix of a prompt. All of it is kept as things
+//! change, so asking costs nothing that grows with what is held.
 
 use agentinfer_sched::Resident;
 
+use crate::cells::CellTree;
+use crate::prefixes::{Cursor, PrefixTree};
 use crate::{SequenceId, Token};
 
 /// What a sequence id is used for.
@@ -19,169 +22,135 @@ enum Use {
     },
 }
 
-#[derive(Debug)]
-struct Slot {
-    tokens: Vec<Token>,
-    cells: Vec<u32>,
-    usage: Use,
-}
-
-/// References to one cell: from all sequences, and of these from active ones.
-#[derive(Clone, Copy, Debug, Default)]
-struct References {
-    all: u16,
-    active: u16,
-}
-
 /// The ledger of sequences and cells.
 #[derive(Debug)]
 pub(crate) struct Residency {
-    slots: Vec<Slot>,
-    references: Vec<References>,
-    free: Vec<u32>,
-    active_cells: u32,
+    usage: Vec<Use>,
+    /// The tokens of the sequences.
+    prefixes: PrefixTree,
+    /// Their cells.
+    cells: CellTree,
+    total_cells: u32,
 }
 
 impl Residency {
     pub(crate) fn new(sequences: u32, cells: u32) -> Self {
-        let slot = || Slot {
-            tokens: Vec::new(),
-            cells: Vec::new(),
-            usage: Use::Free,
-        };
         Self {
-            slots: (0..sequences).map(|_| slot()).collect(),
-            references: vec![References::default(); cells as usize],
-            free: (0..cells).rev().collect(),
-            active_cells: 0,
+            usage: vec![Use::Free; sequences as usize],
+            prefixes: PrefixTree::new(sequences),
+            cells: CellTree::new(sequences, cells),
+            total_cells: cells,
         }
     }
 
     /// Cells that hold nothing.
     pub(crate) fn free_cells(&self) -> u32 {
-        self.free.len() as u32
+        self.cells.free()
     }
 
     /// Cells that only idle sequences hold.
     pub(crate) fn evictable_cells(&self) -> u32 {
-        self.used_cells() - self.active_cells
+        self.used_cells() - self.cells.active()
     }
 
     /// Cells that hold something.
     pub(crate) fn used_cells(&self) -> u32 {
-        (self.references.len() - self.free.len()) as u32
+        self.total_cells - self.free_cells()
     }
 
     /// Cells that sequence `id` holds.
     pub(crate) fn len(&self, id: SequenceId) -> u32 {
-        self.slots[id as usize].cells.len() as u32
+        self.cells.len(id)
     }
 
     /// The tokens that sequence `id` holds.
     pub(crate) fn tokens(&self, id: SequenceId) -> &[Token] {
-        &self.slots[id as usize].tokens
+        self.prefixes.tokens(id)
     }
 
     /// How many leading cells sequence `id` shares with others.
     pub(crate) fn shared(&self, id: SequenceId) -> u32 {
-        let cells = &self.slots[id as usize].cells;
-        cells.partition_point(|&cell| self.references[cell as usize].all > 1) as u32
+        self.cells.len(id) - self.cells.sole(id)
     }
 
     /// Whether sequence `id` is idle and belongs to `session`.
     pub(crate) fn is_idle_of(&self, id: SequenceId, session: Option<u64>) -> bool {
-        matches!(self.slots[id as usize].usage, Use::Idle { session: owner, .. }
+        matches!(self.usage[id as usize], Use::Idle { session: owner, .. }
             if owner.is_some() && owner == session)
     }
 
     /// Whether sequence `id` is idle.
     pub(crate) fn is_idle(&self, id: SequenceId) -> bool {
-        matches!(self.slots[id as usize].usage, Use::Idle { .. })
+        matches!(self.usage[id as usize], Use::Idle { .. })
     }
 
     /// A sequence id that is not in use.
     pub(crate) fn free_sequence(&self) -> Option<SequenceId> {
-        let index = self.slots.iter().position(|slot| slot.usage == Use::Free)?;
+        let index = self.usage.iter().position(|usage| *usage == Use::Free)?;
         Some(index as SequenceId)
     }
 
     /// The idle sequences, in order of id, as a policy sees them.
-    pub(crate) fn idle(&self) -> Vec<(SequenceId, Resident)> {
-        let resident = |(id, slot): (usize, &Slot)| match slot.usage {
-            Use::Idle { last_used, session } => {
-                let freed_cells = slot
-                    .cells
-                    .iter()
-                    .filter(|&&cell| self.references[cell as usize].all == 1);
-                let resident = Resident {
-                    session,
-                    session_arrived: last_used,
-                    expected_gap: None,
-                    ended: false,
-                    last_used,
-                    cells: slot.cells.len() as u32,
-                    freed_cells: freed_cells.count() as u32,
-                };
-                Some((id as SequenceId, resident))
-            }
-            _ => None,
-        };
-        self.slots.iter().enumerate().filter_map(resident).collect()
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (SequenceId, Resident)> {
+        self.usage.iter().enumerate().filter_map(|(id, usage)| {
+            let Use::Idle { last_used, session } = *usage else {
+                return None;
+            };
+            let id = id as SequenceId;
+            let resident = Resident {
+                session,
+                session_arrived: last_used,
+                expected_gap: None,
+                ended: false,
+                last_used,
+                cells: self.cells.len(id),
+                freed_cells: self.cells.sole(id),
+            };
+            Some((id, resident))
+        })
     }
 
     /// How many sequences are idle.
     pub(crate) fn idle_count(&self) -> usize {
-        self.slots
-            .iter()
-            .filter(|slot| matches!(slot.usage, Use::Idle { .. }))
-            .count()
+        let idle = |usage: &&Use| matches!(usage, Use::Idle { .. });
+        self.usage.iter().filter(idle).count()
     }
 
-    /// The sequence that holds the longest prefix of `tokens`, and how many tokens of it. Among
-    /// equals an idle one wins (it can be continued in place), then the one with the least tail.
-    pub(crate) fn longest_prefix(&self, tokens: &[Token]) -> Option<(SequenceId, u32)> {
-        let candidates = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.usage != Use::Free);
-        candidates
-            .map(|(id, slot)| (id, slot, common_prefix(&slot.tokens, tokens)))
-            .filter(|(_, _, shared)| *shared > 0)
-            .max_by_key(|(id, slot, shared)| {
-                let tail = slot.tokens.len() - shared;
-                (
-                    *shared,
-                    slot.usage != Use::Active,
-                    usize::MAX - tail,
-                    usize::MAX - id,
-                )
-            })
-            .map(|(id, _, shared)| (id as SequenceId, shared as u32))
+    /// The sequence that holds the longest prefix of `tokens`, and how many tokens of it; see
+    /// [`PrefixTree::longest_prefix`].
+    pub(crate) fn longest_prefix(
+        &self,
+        tokens: &[Token],
+        cursor: &mut Cursor,
+    ) -> Option<(SequenceId, u32)> {
+        self.prefixes.longest_prefix(tokens, cursor)
+    }
+
+    /// Whether all that sequence `id` holds is among what `cursor`'s search, just made, found.
+    pub(crate) fn passed(&self, cursor: &Cursor, id: SequenceId) -> bool {
+        self.prefixes.passed(cursor, id)
+    }
+
+    /// Sees to it that sequence `id` can grow to so many tokens without allocating.
+    pub(crate) fn reserve(&mut self, id: SequenceId, tokens: usize) {
+        self.prefixes.reserve(id, tokens);
     }
 
     /// Marks sequence `id` as used by a running request.
     pub(crate) fn activate(&mut self, id: SequenceId) {
-        let slot = &mut self.slots[id as usize];
-        debug_assert!(slot.usage != Use::Active, "sequence {id} is active already");
-        slot.usage = Use::Active;
-        for &cell in &slot.cells {
-            let references = &mut self.references[cell as usize];
-            self.active_cells += u32::from(references.active == 0);
-            references.active += 1;
-        }
+        let usage = &mut self.usage[id as usize];
+        debug_assert!(*usage != Use::Active, "sequence {id} is active already");
+        *usage = Use::Active;
+        self.cells.activate(id);
+        self.prefixes.set_idle(id, false);
     }
 
     /// Marks sequence `id` as idle since `now`; an empty one becomes free.
     pub(crate) fn deactivate(&mut self, id: SequenceId, now: f64, session: Option<u64>) {
-        let slot = &mut self.slots[id as usize];
-        debug_assert!(slot.usage == Use::Active, "sequence {id} is not active");
-        for &cell in &slot.cells {
-            let references = &mut self.references[cell as usize];
-            references.active -= 1;
-            self.active_cells -= u32::from(references.active == 0);
-        }
-        slot.usage = if slot.cells.is_empty() {
+        let empty = self.len(id) == 0;
+        let usage = &mut self.usage[id as usize];
+        debug_assert!(*usage == Use::Active, "sequence {id} is not active");
+        *usage = if empty {
             Use::Free
         } else {
             Use::Idle {
@@ -189,55 +158,28 @@ impl Residency {
                 session,
             }
         };
+        self.cells.deactivate(id);
+        self.prefixes.set_idle(id, true);
     }
 
     /// Gives an active sequence cells for `tokens` at its end. The caller has made sure that
     /// enough cells are free.
     pub(crate) fn append(&mut self, id: SequenceId, tokens: &[Token]) {
-        let slot = &mut self.slots[id as usize];
-        slot.tokens.extend_from_slice(tokens);
-        for _ in tokens {
-            let cell = self
-                .free
-                .pop()
-                .expect("the engine reserves cells before it appends");
-            self.references[cell as usize] = References { all: 1, active: 1 };
-            slot.cells.push(cell);
-        }
-        self.active_cells += tokens.len() as u32;
+        self.cells.append(id, tokens.len() as u32);
+        self.prefixes.extend(id, tokens);
     }
 
     /// Makes the first `tokens` cells of `from` also cells of the free sequence `to`.
     pub(crate) fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
-        debug_assert!(
-            self.slots[to as usize].cells.is_empty(),
-            "sequence {to} is not empty"
-        );
-        let source = &self.slots[from as usize];
-        let cells = source.cells[..tokens as usize].to_vec();
-        let shared = source.tokens[..tokens as usize].to_vec();
-        for &cell in &cells {
-            self.references[cell as usize].all += 1;
-        }
-        let target = &mut self.slots[to as usize];
-        target.cells = cells;
-        target.tokens = shared;
+        self.cells.share(from, to, tokens);
+        self.prefixes.fork(from, to, tokens);
     }
 
     /// Shortens sequence `id` to its first `tokens` tokens.
     pub(crate) fn truncate(&mut self, id: SequenceId, tokens: u32) {
-        let slot = &mut self.slots[id as usize];
-        let active = u16::from(slot.usage == Use::Active);
-        slot.tokens.truncate(tokens as usize);
-        for cell in slot.cells.drain(tokens as usize..) {
-            let references = &mut self.references[cell as usize];
-            references.all -= 1;
-            references.active -= active;
-            self.active_cells -= u32::from(active == 1 && references.active == 0);
-            if references.all == 0 {
-                self.free.push(cell);
-            }
-        }
+        let active = self.usage[id as usize] == Use::Active;
+        self.cells.truncate(id, tokens, active);
+        self.prefixes.truncate(id, tokens);
     }
 
     /// Shortens an idle sequence to its first `kept` tokens; with 0 its id becomes free. Returns
@@ -246,15 +188,10 @@ impl Residency {
         let before = self.free_cells();
         self.truncate(id, kept);
         if kept == 0 {
-            self.slots[id as usize].usage = Use::Free;
+            self.usage[id as usize] = Use::Free;
         }
         self.free_cells() - before
     }
-}
-
-/// How many leading tokens `a` and `b` have in common.
-pub(crate) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
@@ -265,58 +202,95 @@ mod tests {
 
     use super::*;
 
-    /// Recounts everything the ledger keeps as running totals.
-    fn check(ledger: &Residency) {
-        let all: HashSet<u32> = ledger
-            .slots
-            .iter()
-            .flat_map(|slot| slot.cells.iter().copied())
-            .collect();
-        let active: HashSet<u32> = ledger
-            .slots
-            .iter()
-            .filter(|slot| slot.usage == Use::Active)
-            .flat_map(|slot| slot.cells.iter().copied())
-            .collect();
-        assert_eq!(ledger.used_cells() as usize, all.len());
-        assert_eq!(ledger.evictable_cells() as usize, all.len() - active.len());
-        assert!(ledger.free.iter().all(|cell| !all.contains(cell)));
-        for slot in &ledger.slots {
-            assert_eq!(slot.tokens.len(), slot.cells.len());
-            assert!(slot.usage != Use::Free || slot.cells.is_empty());
+    const SEQUENCES: u32 = 5;
+
+    /// The cells of each sequence, every cell by a number of its own.
+    #[derive(Default)]
+    struct Naive {
+        sequences: [Vec<u32>; SEQUENCES as usize],
+        taken: u32,
+    }
+
+    impl Naive {
+        fn append(&mut self, id: u32, cells: u32) {
+            self.sequences[id as usize].extend(self.taken..self.taken + cells);
+            self.taken += cells;
+        }
+
+        fn share(&mut self, from: u32, to: u32, cells: u32) {
+            let shared = self.sequences[from as usize][..cells as usize].to_vec();
+            self.sequences[to as usize] = shared;
+        }
+
+        fn truncate(&mut self, id: u32, cells: u32) {
+            self.sequences[id as usize].truncate(cells as usize);
+        }
+
+        /// Compares everything that the ledger keeps with a recount.
+        fn check(&self, ledger: &Residency) {
+            let holders = |cell| self.sequences.iter().filter(move |it| it.contains(cell));
+            let mut all: HashSet<u32> = HashSet::new();
+            let mut active: HashSet<u32> = HashSet::new();
+            for (id, cells) in (0..).zip(&self.sequences) {
+                let usage = ledger.usage[id as usize];
+                all.extend(cells);
+                if usage == Use::Active {
+                    active.extend(cells);
+                }
+                assert_eq!(ledger.len(id) as usize, cells.len());
+                assert_eq!(ledger.prefixes.tokens(id).len(), cells.len());
+                assert!(usage != Use::Free || cells.is_empty());
+                let sole = cells.iter().filter(|cell| holders(cell).count() == 1);
+                assert_eq!(ledger.cells.sole(id) as usize, sole.count());
+            }
+            assert_eq!(ledger.used_cells() as usize, all.len());
+            assert_eq!(ledger.evictable_cells() as usize, all.len() - active.len());
+            assert!(ledger.cells.runs() <= 3 * SEQUENCES as usize);
         }
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
         #[test]
         fn totals_equal_a_recount_after_any_history(
-            steps in prop::collection::vec((0u8..6, 0u32..4, 0u32..4, 0u32..9), 1..60)
+            steps in prop::collection::vec((0u8..8, 0..SEQUENCES, 0..SEQUENCES, 0u32..9), 1..100)
         ) {
-            let mut ledger = Residency::new(4, 64);
+            let mut ledger = Residency::new(SEQUENCES, 64);
+            let mut naive = Naive::default();
             for (operation, a, b, count) in steps {
-                let usage = ledger.slots[a as usize].usage;
+                let usage = ledger.usage[a as usize];
                 match operation {
-                    0 if usage == Use::Free => ledger.activate(a),
+                    0 if usage != Use::Active => ledger.activate(a),
                     1 if usage == Use::Active && ledger.free_cells() >= count => {
                         let tokens: Vec<Token> = (0..count).collect();
                         ledger.append(a, &tokens);
+                        naive.append(a, count);
                     }
                     2 if usage == Use::Active => ledger.deactivate(a, f64::from(count), None),
                     3 if usage != Use::Free => {
                         let keep = ledger.len(a).saturating_sub(count).max(1).min(ledger.len(a));
                         ledger.truncate(a, keep);
+                        naive.truncate(a, keep);
                     }
                     4 if ledger.is_idle(a) => {
-                        ledger.evict(a, count.min(ledger.len(a)));
+                        let before = ledger.free_cells();
+                        let kept = count.min(ledger.len(a));
+                        let sole = ledger.cells.sole(a);
+                        let freed = ledger.evict(a, kept);
+                        prop_assert!(freed <= sole && (kept > 0 || freed == sole));
+                        naive.truncate(a, kept);
+                        prop_assert_eq!(ledger.free_cells(), before + freed);
                     }
-                    5 if usage != Use::Free && ledger.slots[b as usize].usage == Use::Free => {
-                        let tokens = ledger.len(a).min(count);
+                    5.. if usage != Use::Free && ledger.usage[b as usize] == Use::Free => {
+                        let tokens = ledger.len(a).min(2 * count);
                         ledger.share(a, b, tokens);
                         ledger.activate(b);
+                        naive.share(a, b, tokens);
                     }
                     _ => {}
                 }
-                check(&ledger);
+                naive.check(&ledger);
             }
         }
     }
@@ -329,9 +303,10 @@ mod tests {
         ledger.activate(1);
         ledger.append(1, &[1, 2, 3, 4]);
         ledger.deactivate(1, 1.0, Some(5));
-        assert_eq!(ledger.longest_prefix(&[1, 2, 3, 4, 5]), Some((1, 4)));
-        assert_eq!(ledger.longest_prefix(&[1, 2, 3, 9]), Some((1, 3)));
-        assert_eq!(ledger.longest_prefix(&[7]), None);
+        let longest = |tokens| ledger.longest_prefix(tokens, &mut Cursor::default());
+        assert_eq!(longest(&[1, 2, 3, 4, 5]), Some((1, 4)));
+        assert_eq!(longest(&[1, 2, 3, 9]), Some((1, 3)));
+        assert_eq!(longest(&[7]), None);
         assert!(ledger.is_idle_of(1, Some(5)) && !ledger.is_idle_of(1, None));
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use crate::constraint::Matching;
 use crate::event::{Event, Finish, FinishReason};
 use crate::offloading::Stored;
+use crate::prefixes::Cursor;
 use crate::sampling::Sampler;
 use crate::text::TextAssembler;
 use crate::{Hints, Request, SequenceId, Token};
@@ -40,6 +41,8 @@ pub(crate) struct Sequence {
     pub(crate) prompt_tokens: usize,
     /// The model's sequence that holds its cells, while it runs.
     pub(crate) slot: Option<SequenceId>,
+    /// How far the last search for a resident prefix of its tokens came.
+    pub(crate) cursor: Cursor,
     /// Draft tokens of the current step.
     pub(crate) draft: Vec<Token>,
     pub(crate) sampler: Sampler,
@@ -93,6 +96,7 @@ impl Sequence {
             sampler: Sampler::new(request.sampling, &request.prompt),
             tokens: request.prompt,
             slot: None,
+            cursor: Cursor::default(),
             draft: Vec::new(),
             matching,
             text: TextAssembler::new(request.stop),

@@ -1,6 +1,6 @@
 //! What the engine remembers about sessions: what they have cost, and when they are due back.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::Hints;
 
@@ -56,7 +56,7 @@ impl Session {
 /// The sessions that are remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    known: HashMap<u64, Session>,
+    known: FxHashMap<u64, Session>,
 }
 
 impl Sessions {

@@ -19,7 +19,7 @@ pub enum Progress {
 
 /// The part of a batch that belongs to one running sequence.
 #[derive(Clone, Copy, Debug)]
-struct Share {
+pub(crate) struct Share {
     request: u64,
     /// Index of its first entry in the batch.
     start: usize,
@@ -48,9 +48,11 @@ impl<M: Model> Engine<M> {
         self.attend_disk();
         self.attend_clients();
         self.admit();
-        let shares = self.form_batch();
+        let mut shares = std::mem::take(&mut self.shares);
+        self.form_batch(&mut shares);
         let formed = self.model.now();
         if shares.is_empty() {
+            self.shares = shares;
             self.publish();
             return if self.is_idle() {
                 Progress::Idle
@@ -72,6 +74,7 @@ impl<M: Model> Engine<M> {
             Err(error) => self.lose(&shares, &EngineError::Model(error.to_string())),
         }
         self.batch.entries.clear();
+        self.shares = shares;
         let end = self.model.now();
         let nanoseconds = |seconds: f64| (seconds * 1e9) as u64;
         add(&self.stats.steps, 1);
@@ -89,48 +92,41 @@ impl<M: Model> Engine<M> {
     }
 
     /// Fills the batch: decodes with their drafts first, then prefill in the policy's order.
-    fn form_batch(&mut self) -> Vec<Share> {
+    fn form_batch(&mut self, shares: &mut Vec<Share>) {
+        shares.clear();
         let now = self.model.now();
-        let mut shares = Vec::new();
         let mut room = self.limits.batch_tokens as usize;
-        let (decoding, prefilling): (Vec<_>, Vec<_>) = self
-            .running
-            .iter()
-            .partition(|sequence| self.uncomputed(sequence) == 1);
-        let decoding: Vec<u64> = decoding.iter().map(|sequence| sequence.id).collect();
-        let groups = [(decoding, true), (self.in_order(&prefilling), false)];
-        for (group, decodes) in groups {
-            if !decodes && !shares.is_empty() {
+        let mut turns = std::mem::take(&mut self.turns);
+        self.order_turns(&mut turns);
+        let decodes = turns.iter().filter(|turn| turn.decodes).count();
+        for (place, turn) in turns.iter().enumerate() {
+            if place == decodes && !shares.is_empty() {
                 room = room.min(self.options.prefill_chunk);
             }
-            for id in group {
-                // A preempted request is not running any more.
-                let Some(index) = self.running.iter().position(|other| other.id == id) else {
-                    continue;
-                };
-                if room == 0 || self.running[index].outbox.flush(now) != Reader::Ready {
-                    continue;
-                }
-                if !decodes {
-                    self.restore(id);
-                }
-                let Some(index) = self.running.iter().position(|other| other.id == id) else {
-                    continue;
-                };
-                let left = self.uncomputed(&self.running[index]);
-                let draft = if decodes {
-                    self.draft(index, room - 1)
-                } else {
-                    Vec::new()
-                };
-                let count = left.min(room) + draft.len();
-                if self.reserve(count, id) {
-                    shares.push(self.add_entries(id, count, draft));
-                    room -= count;
-                }
+            let id = turn.request;
+            if !turn.decodes && room > 0 {
+                self.restore(id);
+            }
+            // A preempted request is not running any more.
+            let Some(index) = self.running.iter().position(|other| other.id == id) else {
+                continue;
+            };
+            if room == 0 || self.running[index].outbox.flush(now) != Reader::Ready {
+                continue;
+            }
+            let left = self.uncomputed(&self.running[index]);
+            let drafted = if turn.decodes {
+                self.draft(index, room - 1)
+            } else {
+                0
+            };
+            let count = left.min(room) + drafted;
+            if self.reserve(count, id) {
+                shares.push(self.add_entries(id, count, drafted));
+                room -= count;
             }
         }
-        shares
+        self.turns = turns;
     }
 
     /// Tokens of a running sequence that have no cell yet; at least one.
@@ -142,8 +138,9 @@ impl<M: Model> Engine<M> {
     }
 
     /// Asks the drafter for at most `room` tokens that may follow in running sequence `index`.
-    fn draft(&mut self, index: usize, room: usize) -> Vec<Token> {
-        let sequence = &self.running[index];
+    /// Returns how many it proposed.
+    fn draft(&mut self, index: usize, room: usize) -> usize {
+        let sequence = &mut self.running[index];
         let context_left = self.limits.context_tokens as usize - sequence.tokens.len();
         // The step itself adds one token after the accepted ones.
         let tokens_left = sequence.max_tokens.saturating_sub(sequence.generated() + 1);
@@ -158,31 +155,31 @@ impl<M: Model> Engine<M> {
         .into_iter()
         .min()
         .unwrap_or(0);
-        let mut draft = Vec::new();
+        sequence.draft.clear();
         if limit > 0 {
-            self.drafter.propose(sequence.id, limit, &mut draft);
-            draft.truncate(limit);
+            self.drafter
+                .propose(sequence.id, limit, &mut sequence.draft);
+            sequence.draft.truncate(limit);
         }
-        draft
+        sequence.draft.len()
     }
 
-    /// Puts `count` entries of request `id`, its draft included, into the batch.
-    fn add_entries(&mut self, id: u64, count: usize, draft: Vec<Token>) -> Share {
+    /// Puts `count` entries of request `id`, its draft of `drafted` included, into the batch.
+    fn add_entries(&mut self, id: u64, count: usize, drafted: usize) -> Share {
         // `reserve` may have moved the sequence within the list by preempting another.
         let index = self.running.iter().position(|sequence| sequence.id == id);
         let sequence = &mut self.running[index.expect("the needy request is never preempted")];
         let slot = sequence.slot.expect("a running request has a sequence");
         let computed = self.residency.len(slot) as usize;
-        let known = count - draft.len();
+        let known = count - drafted;
         let decodes = computed + known == sequence.tokens.len();
         let start = self.batch.entries.len();
-        let tokens: Vec<Token> = sequence.tokens[computed..computed + known]
-            .iter()
-            .chain(&draft)
-            .copied()
-            .collect();
-        self.residency.append(slot, &tokens);
-        for (offset, &token) in tokens.iter().enumerate() {
+        // A draft that got no room before is not verified any more.
+        sequence.draft.truncate(drafted);
+        let tokens = &sequence.tokens[computed..computed + known];
+        self.residency.append(slot, tokens);
+        self.residency.append(slot, &sequence.draft);
+        for (offset, &token) in tokens.iter().chain(&sequence.draft).enumerate() {
             self.batch.entries.push(Entry {
                 token,
                 position: (computed + offset) as u32,
@@ -190,8 +187,6 @@ impl<M: Model> Engine<M> {
                 logits: decodes && offset + 1 >= known,
             });
         }
-        let drafted = draft.len();
-        sequence.draft = draft;
         sequence.counts.computed += count as u64;
         if let Some(session) = sequence.session {
             self.sessions.serve(session, count as u64, self.model.now());
@@ -248,6 +243,7 @@ impl<M: Model> Engine<M> {
         }
         let slot = sequence.slot.expect("a running request has a sequence");
         self.truncate(slot, (length + accepted) as u32);
+        sequence.draft = draft;
         match verdict {
             Verdict::Continues => self.running.insert(index, sequence),
             Verdict::Ends(reason) => self.finish(sequence, reason),

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::disk::{Disk, Listed, Order, Report};
 use super::key::{CHUNK_TOKENS, Key};
 use crate::Token;
-use crate::residency::common_prefix;
+use crate::prefixes::common_prefix;
 
 /// Chunks after the same one that are compared with a prompt which none of them continues
 /// exactly: the newest. Behind a system prompt there may be as many as there are sessions.

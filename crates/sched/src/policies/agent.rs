@@ -51,15 +51,31 @@ impl Parameters<3> for AgentOptions {
 }
 
 /// Sessions take turns, in the order in which they came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Agent {
     options: AgentOptions,
+    /// The idle sequences of the last situation observed, those kept for least first.
+    kept: Vec<Kept>,
+    /// Those that belong to a session: the session, and what each is kept for and frees.
+    owned: Vec<(u64, f64, u32)>,
+}
+
+/// An idle sequence.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    retention: f64,
+    /// Cells that dropping it and all before it would free.
+    cells: u32,
 }
 
 impl Agent {
     /// The policy with these parameters.
     pub fn new(options: AgentOptions) -> Self {
-        Self { options }
+        Self {
+            options,
+            kept: Vec::new(),
+            owned: Vec::new(),
+        }
     }
 
     /// What a request may displace: everything that is kept for less.
@@ -70,6 +86,19 @@ impl Agent {
             -request.session_arrived
         }
     }
+
+    /// Cells of idle sequences that are kept for less than `claim` and not `session`'s own.
+    fn displaced_cells(&self, claim: f64, session: Option<u64>) -> u32 {
+        let less = self.kept.partition_point(|kept| kept.retention < claim);
+        let all = self.kept[..less].last().map_or(0, |kept| kept.cells);
+        let Some(session) = session else { return all };
+        let first = self.owned.partition_point(|(owner, ..)| *owner < session);
+        let own = self.owned[first..]
+            .iter()
+            .take_while(|(owner, ..)| *owner == session)
+            .filter(|(_, retention, _)| *retention < claim);
+        all - own.map(|(.., cells)| cells).sum::<u32>()
+    }
 }
 
 impl Policy for Agent {
@@ -77,16 +106,39 @@ impl Policy for Agent {
         "agent"
     }
 
+    /// Sums up the idle sequences once for all that wait.
+    fn observe(&mut self, view: &View<'_>) {
+        self.kept.clear();
+        self.owned.clear();
+        if view.waiting.is_empty() {
+            return;
+        }
+        for idle in view.idle {
+            let (retention, cells) = (self.retention(view, idle), idle.freed_cells);
+            self.kept.push(Kept { retention, cells });
+            self.owned
+                .extend(idle.session.map(|session| (session, retention, cells)));
+        }
+        self.kept
+            .sort_unstable_by(|a, b| a.retention.total_cmp(&b.retention));
+        self.owned.sort_unstable_by_key(|(session, ..)| *session);
+        let mut sum = 0;
+        for kept in &mut self.kept {
+            sum += kept.cells;
+            kept.cells = sum;
+        }
+    }
+
     fn admission(&self, view: &View<'_>, request: &Waiting) -> Option<f64> {
+        if !request.fits {
+            return None;
+        }
         let claim = self.claim(view, request);
-        let own = |idle: &Resident| idle.session.is_some() && idle.session == request.session;
-        let displaced = view
-            .idle
-            .iter()
-            .filter(|idle| !own(idle) && self.retention(view, idle) < claim);
-        let cells: u32 = displaced.map(|idle| idle.freed_cells).sum();
-        let room = request.needed_cells <= view.free_cells + cells;
-        (request.fits && (room || view.running.is_empty())).then_some(claim)
+        let room = || {
+            let displaced = self.displaced_cells(claim, request.session);
+            request.needed_cells <= view.free_cells + displaced
+        };
+        (view.running.is_empty() || room()).then_some(claim)
     }
 
     fn retention(&self, view: &View<'_>, sequence: &Resident) -> f64 {
@@ -217,6 +269,44 @@ mod tests {
             ..waiting(9, 2, 20.0, 300)
         };
         assert!(admitted(starved, &run, &idle), "it has waited too long");
+    }
+
+    #[test]
+    fn sums_made_once_equal_sums_made_for_each_request() {
+        // Few different numbers, so that sessions and moments often coincide.
+        let mut state = 7u64;
+        let mut below = |bound: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % bound
+        };
+        for _ in 0..500 {
+            let idle: Vec<Resident> = (0..below(9))
+                .map(|_| Resident {
+                    session: (below(3) > 0).then(|| below(4)),
+                    last_used: NOW - below(20) as f64,
+                    freed_cells: below(300) as u32,
+                    ..resident(0, below(30) as f64, (below(2) > 0).then_some(3.0))
+                })
+                .collect();
+            let request = Waiting {
+                session: (below(3) > 0).then(|| below(4)),
+                ..waiting(9, 0, below(30) as f64, below(900) as u32)
+            };
+            let (run, queue) = ([running()], [request]);
+            let view = view(&queue, &run, &idle);
+            let mut agent = agent();
+            agent.observe(&view);
+            let claim = agent.claim(&view, &request);
+            let own = |idle: &Resident| idle.session.is_some() && idle.session == request.session;
+            let displaced = idle
+                .iter()
+                .filter(|idle| !own(idle) && agent.retention(&view, idle) < claim);
+            let cells: u32 = displaced.map(|idle| idle.freed_cells).sum();
+            let expected = (request.needed_cells <= view.free_cells + cells).then_some(claim);
+            assert_eq!(agent.admission(&view, &request), expected, "{view:?}");
+        }
     }
 
     #[test]
