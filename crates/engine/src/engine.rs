@@ -171,7 +171,9 @@ impl<M: Model> Engine<M> {
     /// Tells in how many seconds a session should make its next call, where its client did not say
     /// so itself. Of no effect while a call of it is in work, and forgotten with its next one.
     pub fn expect_return(&mut self, session: u64, seconds: f64) {
-        self.sessions.expect_return(session, seconds);
+        if self.sessions.expect_return(session, seconds) {
+            add(&self.stats.expected_returns, 1);
+        }
     }
 
     /// The model.

@@ -95,11 +95,12 @@ impl Sessions {
     }
 
     /// Notes in how many seconds a session that makes no call now should make its next one.
-    pub(crate) fn expect_return(&mut self, session: u64, seconds: f64) {
+    /// Returns whether there is such a session.
+    pub(crate) fn expect_return(&mut self, session: u64, seconds: f64) -> bool {
         let known = self.known.get_mut(&session);
-        if let Some(known) = known.filter(|known| known.left.is_some()) {
-            known.learned_gap = Some(seconds);
-        }
+        let away = known.filter(|known| known.left.is_some());
+        away.map(|known| known.learned_gap = Some(seconds))
+            .is_some()
     }
 
     fn entry(&mut self, session: u64, now: f64) -> &mut Session {
@@ -146,18 +147,17 @@ mod tests {
             ..Hints::default()
         };
         sessions.call(7, 0.0);
-        sessions.expect_return(7, 9.0);
-        assert_eq!(gap(&sessions), None, "its call is still in work");
+        assert!(!sessions.expect_return(7, 9.0), "its call is still in work");
+        assert_eq!(gap(&sessions), None);
         sessions.leave(7, &hint, 1.0);
-        sessions.expect_return(7, 9.0);
+        assert!(sessions.expect_return(7, 9.0));
         assert_eq!(gap(&sessions), Some(30.0));
         sessions.call(7, 3.0);
         assert_eq!(gap(&sessions), Some(2.0), "hints are for one gap");
         sessions.leave(7, &Hints::default(), 4.0);
-        sessions.expect_return(7, 9.0);
+        assert!(sessions.expect_return(7, 9.0));
         assert_eq!(gap(&sessions), Some(9.0));
-        sessions.expect_return(8, 9.0);
-        assert_eq!(sessions.get(8), None, "only known sessions are expected");
+        assert!(!sessions.expect_return(8, 9.0), "nobody knows it");
     }
 
     #[test]

@@ -81,6 +81,8 @@ stats! {
     evicted_cells,
     /// Running requests preempted.
     preemptions,
+    /// Sessions whose return was foreseen from their tools' usual times.
+    expected_returns,
     /// KV cells in total.
     cells_total,
     /// KV cells in use now.

@@ -91,6 +91,23 @@ pub struct ChatCompletionRequest {
     /// The session that this request belongs to, as the client names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_key: Option<String>,
+    /// How long the client wants the session's prefix kept: `in_memory` (as long as there is room)
+    /// or `24h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_cache_retention: Option<String>,
+    /// `flex` is background work, which may wait; the OpenAI API's other tiers are all served alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// Extension (also in vLLM): lower is served earlier; absent means 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// Extension: seconds from the end of the answer to the session's next request, while its tools
+    /// run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_tool_seconds: Option<f64>,
+    /// Extension: whether this is the session's last request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_session: Option<bool>,
     /// The end user on whose behalf the client asks; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

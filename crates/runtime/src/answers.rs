@@ -46,6 +46,7 @@ impl Place {
 #[derive(Debug)]
 struct Given {
     message: Message,
+    session: u64,
     /// The table's count of uses when it was last used.
     used: u64,
 }
@@ -72,11 +73,12 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Remembers an answer by the place after it.
-    pub(crate) fn remember(&mut self, place: Place, message: Message) {
+    /// Remembers an answer to a session by the place after it.
+    pub(crate) fn remember(&mut self, place: Place, session: u64, message: Message) {
         self.uses += 1;
         let given = Given {
             message,
+            session,
             used: self.uses,
         };
         self.bytes += given.bytes();
@@ -89,8 +91,10 @@ impl Answers {
     }
 
     /// Puts the answers that were given into the places of messages that mean the same.
-    /// `places[i]` is the place after `messages[i]`.
-    pub(crate) fn restore(&mut self, messages: &mut [Message], places: &[Place]) {
+    /// `places[i]` is the place after `messages[i]`. Returns the session that the last of these
+    /// answers was given to.
+    pub(crate) fn restore(&mut self, messages: &mut [Message], places: &[Place]) -> Option<u64> {
+        let mut session = None;
         for (message, place) in messages.iter_mut().zip(places) {
             if message.role != Role::Assistant {
                 continue;
@@ -102,8 +106,16 @@ impl Answers {
                 self.uses += 1;
                 given.used = self.uses;
                 stand_in(message, &given.message);
+                session = Some(given.session);
             }
         }
+        session
+    }
+
+    /// Forgets the answers to a session.
+    pub(crate) fn forget(&mut self, session: u64) {
+        self.given.retain(|_, given| given.session != session);
+        self.bytes = self.given.values().map(Given::bytes).sum();
     }
 
     /// Half at once, so that a newcomer does not cost a search among all.
@@ -220,10 +232,11 @@ mod tests {
         let before = [Message::user("q")];
         let mut answers = Answers::default();
         let place = Place::start(3).after(&before[0]).after(given);
-        answers.remember(place, given.clone());
+        answers.remember(place, 8, given.clone());
         let mut messages = vec![before[0].clone(), sent.clone()];
         let places = places(3, &messages);
-        answers.restore(&mut messages, &places);
+        let session = answers.restore(&mut messages, &places);
+        assert!(session.is_none_or(|session| session == 8));
         messages.pop().expect("two messages")
     }
 
@@ -291,16 +304,27 @@ mod tests {
         let given = Message::assistant("yes\n");
         let history = [Message::user("q")];
         let mut answers = Answers::default();
-        answers.remember(Place::start(1).after(&history[0]).after(&given), given);
-        let mut check = |tenant, question: &str, expected: &str| {
+        answers.remember(Place::start(1).after(&history[0]).after(&given), 8, given);
+        let check = |answers: &mut Answers, tenant, question: &str, known| {
             let mut messages = [Message::user(question), Message::assistant("yes")];
             let places = places(tenant, &messages);
-            answers.restore(&mut messages, &places);
-            assert_eq!(messages[1].text(), expected, "{tenant} {question}");
+            let session = answers.restore(&mut messages, &places);
+            let expected = if known {
+                (Some(8), "yes\n")
+            } else {
+                (None, "yes")
+            };
+            let found = (session, &*messages[1].text());
+            assert_eq!(found, expected, "{tenant} {question}");
         };
-        check(1, "q", "yes\n");
-        check(2, "q", "yes");
-        check(1, "q ", "yes");
+        check(&mut answers, 1, "q", true);
+        check(&mut answers, 2, "q", false);
+        check(&mut answers, 1, "q ", false);
+        answers.forget(9);
+        check(&mut answers, 1, "q", true);
+        answers.forget(8);
+        check(&mut answers, 1, "q", false);
+        assert_eq!(answers.bytes, 0);
     }
 
     #[test]
@@ -311,7 +335,7 @@ mod tests {
         let place = places(0, &first);
         for number in 0..3 * MAX_BYTES / long.len() {
             let message = Message::assistant(format!("{number}{long}\n"));
-            answers.remember(Place::start(0).after(&message), message);
+            answers.remember(Place::start(0).after(&message), 1, message);
             answers.restore(&mut first, &place);
             assert!(answers.bytes <= MAX_BYTES);
         }

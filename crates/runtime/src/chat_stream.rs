@@ -36,6 +36,8 @@ pub(crate) struct Conversation {
     /// The client's variables for the template.
     pub(crate) variables: Option<Map<String, Value>>,
     pub(crate) prompt: Prompt,
+    /// Whether the client said that the session ends with it.
+    pub(crate) is_last: bool,
 }
 
 /// The answers of a chat completion. Dropping it cancels those that still run.
@@ -86,6 +88,9 @@ impl ChatStream {
                 Event::Finished(finish) => {
                     let deltas = choice.finish(finish, vocabulary);
                     self.remember(index);
+                    if self.choices.iter().all(|choice| choice.ended().is_some()) {
+                        self.leave();
+                    }
                     deltas
                 }
                 Event::Failed(error) => {
@@ -184,6 +189,7 @@ impl ChatStream {
             tools,
             variables,
             prompt,
+            ..
         } = &self.conversation;
         let choice = &self.choices[index];
         let answer = choice.message();
@@ -196,13 +202,31 @@ impl ChatStream {
             Some((prompt.text.clone() + &turn[..covered], generated))
         });
         let mut table = self.sessions.lock();
-        table.answers.remember(place.after(&answer), answer);
+        let place = place.after(&answer);
+        table.answers.remember(place, prompt.session, answer);
         if let Some((text, generated)) = tokens {
             let answer = Answer {
                 text: &text,
                 generated: &generated,
             };
             table.remember(self.tier.tier, prompt, &answer);
+        }
+    }
+
+    /// Notes what follows a complete answer: the end of the session, or a wait for tools.
+    fn leave(&self) {
+        let Prompt {
+            session, tenant, ..
+        } = self.conversation.prompt;
+        let mut table = self.sessions.lock();
+        if self.conversation.is_last {
+            table.forget(session);
+            return;
+        }
+        let tools: Vec<&str> = self.choices.iter().flat_map(Choice::called).collect();
+        let now = self.sessions.seconds();
+        if let Some(seconds) = table.tool_times.called(tenant, session, &tools, now) {
+            self.tier.handle.expect_return(session, seconds);
         }
     }
 }

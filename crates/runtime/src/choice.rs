@@ -135,6 +135,11 @@ impl Choice {
         }
     }
 
+    /// The tools that it calls.
+    pub(crate) fn called(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().map(|call| call.function.name.as_str())
+    }
+
     /// How it ended, once it has.
     pub(crate) fn ended(&self) -> Option<&Finish> {
         self.finish.as_ref()

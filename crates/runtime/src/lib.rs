@@ -15,6 +15,7 @@
 //! | `validate.rs` | which fields are legal, and what they mean to the engine |
 //! | `answers.rs` | which message of a client is an answer that was given, however it is written |
 //! | `session.rs` | which session a prompt continues, and which of its tokens are known |
+//! | `tool_times.rs` | how long the tools take that answers call |
 //! | `turn.rs` | how the template writes an answer once the conversation has gone on |
 //! | `tier.rs` | how a model is loaded |
 //! | `merge.rs` | several completions as one stream of events |
@@ -57,6 +58,7 @@ mod runtime;
 mod session;
 mod text_stream;
 mod tier;
+mod tool_times;
 mod turn;
 mod validate;
 

@@ -12,15 +12,15 @@ use agentinfer_engine::{
     Completion as Running, Constraint, EngineError, Request, StatsSnapshot, Token, Vocabulary,
 };
 use agentinfer_protocol::{
-    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, ModelCard,
-    Prompt, TokenizeRequest, TokenizeResponse,
+    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
+    ModelCard, Prompt, Role, TokenizeRequest, TokenizeResponse,
 };
 
 use crate::answers::{self, Place};
 use crate::chat_stream::{ChatStream, Conversation, Head};
 use crate::choice::Choice;
 use crate::merge::Merged;
-use crate::session::{self, SessionCounts, Sessions};
+use crate::session::{self, Caller, SessionCounts, Sessions};
 use crate::text_stream::{CompletionStream, TextChoice};
 use crate::tier::{ServedTier, unix_seconds};
 use crate::validate::{self, Settings, ToolUse};
@@ -33,6 +33,7 @@ pub struct Runtime {
     /// In order of tier, the smallest first; at least one.
     tiers: Arc<[Arc<ServedTier>]>,
     sessions: Sessions,
+    tenant: u64,
 }
 
 /// What one tier has done.
@@ -96,7 +97,19 @@ impl Runtime {
         Ok(Self {
             tiers,
             sessions: Sessions::new(max_sessions),
+            tenant: 0,
         })
+    }
+
+    /// The same runtime on behalf of a tenant: its sessions, their names and what is learned about
+    /// its tools are its own, and schedulers may share capacity between tenants. Without this
+    /// the tenant is 0.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: u64) -> Self {
+        Self {
+            tenant,
+            ..self.clone()
+        }
     }
 
     /// The served models.
@@ -125,7 +138,8 @@ impl Runtime {
         let vocabulary = tier.handle.vocabulary().as_ref();
         let tool_use = validate::tools(&request)?;
         let format = validate::constraint(&request, &tool_use)?;
-        let settings = validate::chat_settings(&request, vocabulary)?;
+        let mut settings = validate::chat_settings(&request, vocabulary)?;
+        settings.hints.tenant = self.tenant;
         let single_call = request.parallel_tool_calls == Some(false);
         let mode = match &tool_use {
             // An answer of the client's own form may well look like a call, and is none.
@@ -136,13 +150,19 @@ impl Runtime {
         };
         let tools = request.tools.unwrap_or_default();
         let mut messages = request.messages;
-        let places = answers::places(0, &messages);
-        self.sessions.lock().answers.restore(&mut messages, &places);
+        let places = answers::places(self.tenant, &messages);
+        let answered = self.sessions.lock().answers.restore(&mut messages, &places);
         let variables = request.chat_template_kwargs;
         let text = tier
             .render(&messages, &tools, variables.as_ref(), true)
             .map_err(RuntimeError::Conversation)?;
-        let prompt = self.prompt(tier, text, request.prompt_cache_key.as_deref());
+        let caller = Caller {
+            tenant: self.tenant,
+            key: request.prompt_cache_key.as_deref(),
+            answered,
+        };
+        let prompt = self.prompt(tier, text, &caller);
+        self.note_return(&prompt, &messages);
         let constraint = match mode {
             Some(mode) => tier.call_grammar(&tools, mode, !single_call)?,
             None => format,
@@ -174,11 +194,12 @@ impl Runtime {
         Ok(ChatStream {
             sessions: self.sessions.clone(),
             conversation: Conversation {
-                place: places.last().copied().unwrap_or(Place::start(0)),
+                place: places.last().copied().unwrap_or(Place::start(self.tenant)),
                 messages,
                 tools,
                 variables,
                 prompt,
+                is_last: settings.hints.ends_session,
             },
             head: head("chatcmpl-"),
             events: Merged::new(completions),
@@ -190,14 +211,26 @@ impl Runtime {
     }
 
     /// The rendered conversation as tokens: those known from its session, and the tail's.
-    fn prompt(&self, tier: &ServedTier, text: String, key: Option<&str>) -> session::Prompt {
-        let known = self.sessions.lock().lookup(tier.tier, key, &text);
+    fn prompt(&self, tier: &ServedTier, text: String, caller: &Caller<'_>) -> session::Prompt {
+        let known = self.sessions.lock().lookup(tier.tier, caller, &text);
         let vocabulary = tier.handle.vocabulary().as_ref();
         let prompt = session::tokenize(vocabulary, text, &tier.begin_text, known);
         let tokenized = prompt.tokens.len() - prompt.reused;
         tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
         tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
         prompt
+    }
+
+    /// Learns how long the tools took that a session was away for.
+    fn note_return(&self, prompt: &session::Prompt, messages: &[Message]) {
+        let results = messages
+            .last()
+            .is_some_and(|message| message.role == Role::Tool);
+        let now = self.sessions.seconds();
+        let mut table = self.sessions.lock();
+        table
+            .tool_times
+            .returned(prompt.tenant, prompt.session, results, now);
     }
 
     /// Continues texts. Tokenizes on the calling thread and never waits for the engine.
@@ -207,7 +240,8 @@ impl Runtime {
     pub fn complete(&self, request: CompletionRequest) -> Result<CompletionStream, RuntimeError> {
         let tier = self.resolve(&request.model)?;
         let vocabulary = tier.handle.vocabulary().as_ref();
-        let settings = validate::completion_settings(&request, vocabulary)?;
+        let mut settings = validate::completion_settings(&request, vocabulary)?;
+        settings.hints.tenant = self.tenant;
         let prompts = prompts(tier, &request.prompt)?;
         let echoes = match request.echo {
             Some(true) => echoes(&request.prompt, vocabulary),
@@ -218,11 +252,14 @@ impl Runtime {
             .flat_map(|echo| vec![TextChoice::new(echo); settings.choices as usize]);
         let session = request
             .prompt_cache_key
-            .map(|key| self.sessions.lock().keyed(&key));
+            .map(|key| self.sessions.lock().keyed(self.tenant, &key));
         let mut completions = Vec::with_capacity(prompts.len() * settings.choices as usize);
         for prompt in &prompts {
             let submitted = submit(tier, prompt, &Constraint::None, &settings, session);
             completions.extend(submitted.map_err(|error| named(error, "prompt"))?);
+        }
+        if let Some(session) = session.filter(|_| settings.hints.ends_session) {
+            self.sessions.lock().forget(session);
         }
         Ok(CompletionStream {
             head: head("cmpl-"),
@@ -349,6 +386,7 @@ fn submit(
             constraint: constraint.clone(),
             stop: settings.stop.clone(),
             session,
+            hints: settings.hints,
             ..Request::new(prompt.to_vec())
         }
     };

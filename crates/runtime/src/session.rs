@@ -12,11 +12,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use agentinfer_engine::{Token, Vocabulary};
 
 use crate::Tier;
 use crate::answers::Answers;
+use crate::tool_times::ToolTimes;
 
 /// Lines of conversation remembered for one session (its agents, its retries, its `n` choices).
 /// Eight covers a planner with several seekers under one key; more would slow every look-up.
@@ -35,11 +37,23 @@ struct Cut {
     tokens: usize,
 }
 
+/// Who asks, as far as it tells the session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Caller<'a> {
+    /// Sessions belong to tenants.
+    pub(crate) tenant: u64,
+    /// The client's name for the session.
+    pub(crate) key: Option<&'a str>,
+    /// The session that the conversation's last known answer was given to.
+    pub(crate) answered: Option<u64>,
+}
+
 /// A prompt, tokenized, and what is needed to remember it once it is answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
-    /// The session it belongs to.
+    /// The session it belongs to, and that session's tenant.
     pub(crate) session: u64,
+    pub(crate) tenant: u64,
     /// The rendered text.
     pub(crate) text: String,
     /// Its tokens.
@@ -78,6 +92,7 @@ impl Branch {
 #[derive(Debug)]
 struct Session {
     id: u64,
+    tenant: u64,
     key: Option<String>,
     /// The most recently answered last.
     branches: VecDeque<Branch>,
@@ -87,6 +102,7 @@ struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     session: u64,
+    tenant: u64,
     tokens: Vec<Token>,
     cuts: Vec<Cut>,
     first_answer: Option<usize>,
@@ -103,17 +119,28 @@ pub struct SessionCounts {
 
 /// The session table, shared by the streams that remember their answers in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Sessions(Arc<Mutex<SessionTable>>);
+pub(crate) struct Sessions {
+    table: Arc<Mutex<SessionTable>>,
+    started: Instant,
+}
 
 impl Sessions {
     pub(crate) fn new(max_sessions: usize) -> Self {
-        Self(Arc::new(Mutex::new(SessionTable::new(max_sessions))))
+        Self {
+            table: Arc::new(Mutex::new(SessionTable::new(max_sessions))),
+            started: Instant::now(),
+        }
+    }
+
+    /// Seconds since the table was made.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
     }
 
     /// A std mutex, never held over an await. It is only a cache: should a holder have panicked,
     /// what it left is still a table.
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,6 +153,8 @@ pub(crate) struct SessionTable {
     next_id: u64,
     /// The answers that were given, to know them when they come back.
     pub(crate) answers: Answers,
+    /// How long the tools take that sessions call.
+    pub(crate) tool_times: ToolTimes,
 }
 
 impl SessionTable {
@@ -136,12 +165,14 @@ impl SessionTable {
             bytes: 0,
             next_id: 1,
             answers: Answers::default(),
+            tool_times: ToolTimes::default(),
         }
     }
 
-    /// Finds the session of a prompt, by `key` or else by the longest known text that the prompt
-    /// continues past an answer, and the tokens that `tier` is known to have for its beginning.
-    pub(crate) fn lookup(&mut self, tier: Tier, key: Option<&str>, text: &str) -> Known {
+    /// Finds the session of a prompt, by its key, by the answers in it, or else by the longest
+    /// text known of its tenant that the prompt continues past an answer; and the tokens that
+    /// `tier` is known to have for its beginning.
+    pub(crate) fn lookup(&mut self, tier: Tier, caller: &Caller<'_>, text: &str) -> Known {
         let mut best: Option<(&Branch, Cut)> = None;
         let mut continued: Option<(u64, Cut)> = None;
         for session in &self.sessions {
@@ -152,7 +183,7 @@ impl SessionTable {
                 if branch.tier == tier && best.is_none_or(|(_, other)| cut.text >= other.text) {
                     best = Some((branch, cut));
                 }
-                let answered = cut.text >= branch.first_answer;
+                let answered = session.tenant == caller.tenant && cut.text >= branch.first_answer;
                 if answered && continued.is_none_or(|(_, other)| cut.text >= other.text) {
                     continued = Some((session.id, cut));
                 }
@@ -160,6 +191,7 @@ impl SessionTable {
         }
         let mut known = best.map_or_else(Known::default, |(branch, cut)| Known {
             session: 0,
+            tenant: 0,
             tokens: branch.tokens[..cut.tokens].to_vec(),
             cuts: branch
                 .cuts
@@ -170,9 +202,11 @@ impl SessionTable {
             first_answer: Some(branch.first_answer).filter(|&end| end <= cut.text),
         });
         let continued = continued.map(|(id, _)| id);
-        known.session = match key {
-            Some(key) => self.keyed(key),
-            None => continued.unwrap_or_else(|| self.new_id()),
+        known.tenant = caller.tenant;
+        known.session = match (caller.key, caller.answered.or(continued)) {
+            (Some(key), _) => self.keyed(caller.tenant, key),
+            (None, Some(id)) => id,
+            (None, None) => self.new_id(),
         };
         self.touch(known.session);
         known
@@ -199,7 +233,7 @@ impl SessionTable {
         };
 
         self.bytes += branch.bytes();
-        let session = self.session(prompt.session, None);
+        let session = self.session(prompt.session, prompt.tenant, None);
         let superseded = |old: &Branch| old.tier == tier && branch.text.starts_with(&old.text);
         let mut freed: usize = session
             .branches
@@ -239,23 +273,34 @@ impl SessionTable {
         self.next_id - 1
     }
 
-    /// The session of `key`, which begins to exist at its first request so that requests sent at
-    /// once share it.
-    pub(crate) fn keyed(&mut self, key: &str) -> u64 {
+    /// The session that a tenant calls `key`, which begins to exist at its first request so that
+    /// requests sent at once share it.
+    pub(crate) fn keyed(&mut self, tenant: u64, key: &str) -> u64 {
         let known = self
             .sessions
             .iter()
-            .find(|session| session.key.as_deref() == Some(key));
+            .find(|session| session.tenant == tenant && session.key.as_deref() == Some(key));
         if let Some(session) = known {
             return session.id;
         }
         let id = self.new_id();
-        self.session(id, Some(key.to_owned()));
+        self.session(id, tenant, Some(key.to_owned()));
         self.evict();
         id
     }
 
-    fn session(&mut self, id: u64, key: Option<String>) -> &mut Session {
+    /// Forgets all that is known of a session.
+    pub(crate) fn forget(&mut self, id: u64) {
+        if let Some(at) = self.sessions.iter().position(|session| session.id == id) {
+            let session = self.sessions.remove(at);
+            let branches = session.iter().flat_map(|session| &session.branches);
+            self.bytes -= branches.map(Branch::bytes).sum::<usize>();
+        }
+        self.answers.forget(id);
+        self.tool_times.forget(id);
+    }
+
+    fn session(&mut self, id: u64, tenant: u64, key: Option<String>) -> &mut Session {
         let at = self
             .sessions
             .iter()
@@ -263,6 +308,7 @@ impl SessionTable {
             .unwrap_or_else(|| {
                 self.sessions.push_back(Session {
                     id,
+                    tenant,
                     key,
                     branches: VecDeque::new(),
                 });
@@ -312,6 +358,7 @@ pub(crate) fn tokenize(
 ) -> Prompt {
     let Known {
         session,
+        tenant,
         mut tokens,
         mut cuts,
         first_answer,
@@ -345,6 +392,7 @@ pub(crate) fn tokenize(
     let first_answer = first_answer.filter(|&end| end <= from.text);
     Prompt {
         session,
+        tenant,
         text,
         tokens,
         reused: from.tokens,
@@ -503,7 +551,11 @@ mod tests {
     }
 
     fn ask(table: &mut SessionTable, key: Option<&str>, text: &str) -> Prompt {
-        let known = table.lookup(Tier::Small, key, text);
+        let caller = Caller {
+            key,
+            ..Caller::default()
+        };
+        let known = table.lookup(Tier::Small, &caller, text);
         tokenize(&Toy, text.to_owned(), "<s>", known)
     }
 
@@ -535,9 +587,26 @@ mod tests {
         let tail = Toy.tokenize(&format!("\n{}", user("aba")), false, true);
         assert_eq!(second.tokens[known.len()..], tail);
 
-        let other_tier = table.lookup(Tier::Large, None, &second.text);
+        let other_tier = table.lookup(Tier::Large, &Caller::default(), &second.text);
         assert_eq!(other_tier.session, first.session, "the session spans tiers");
         assert!(other_tier.tokens.is_empty(), "its tokens do not");
+        let other = Caller {
+            tenant: 5,
+            ..Caller::default()
+        };
+        let other = table.lookup(Tier::Small, &other, &second.text);
+        assert_ne!(other.session, first.session, "nor does it span tenants");
+        let answered = Caller {
+            answered: Some(first.session),
+            ..Caller::default()
+        };
+        let rewritten = table.lookup(Tier::Small, &answered, "<s>summary");
+        assert_eq!(rewritten.session, first.session, "an answer tells it too");
+
+        table.forget(first.session);
+        assert_eq!((table.len(), table.bytes), (0, 0));
+        let again = ask(&mut table, None, &second.text);
+        assert_ne!(again.session, first.session);
     }
 
     #[test]
@@ -575,6 +644,7 @@ mod tests {
         let [three, four] = [(); 2].map(|()| ask(&mut table, Some("k"), &text));
         assert_eq!(three.session, four.session, "a key names its session");
         assert_ne!(ask(&mut table, Some("l"), &text).session, three.session);
+        assert_ne!(table.keyed(1, "k"), three.session, "tenants have their own");
     }
 
     #[test]

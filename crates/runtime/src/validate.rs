@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use agentinfer_engine::{Constraint, Sampling, Vocabulary};
+use agentinfer_engine::{Constraint, Hints, Sampling, Vocabulary};
 use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, OneOrMany, ResponseFormat, Tool, ToolChoice,
 };
@@ -30,6 +30,11 @@ const DEFAULT_COMPLETION_TOKENS: u32 = 16;
 /// Sampling temperature when the request does not say: 1, as in the OpenAI API.
 const DEFAULT_TEMPERATURE: f32 = 1.0;
 
+/// Priorities run from minus this to this: room for any scheme, and far from overflow.
+const MAX_PRIORITY: i32 = 1_000_000;
+/// Seconds that a tool may be said to take: a week, longer than any prefix is kept.
+const MAX_TOOL_SECONDS: f64 = 604_800.0;
+
 /// What a request asks of every one of its answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -40,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) max_tokens: u32,
     pub(crate) stop: Vec<String>,
     pub(crate) include_usage: bool,
+    /// What the client tells about the request and its session, its tenant left out.
+    pub(crate) hints: Hints,
 }
 
 /// Whether the model calls tools.
@@ -84,6 +91,13 @@ pub(crate) fn chat_settings(
         seed: request.seed,
         logprobs: logprobs.then(|| top.unwrap_or(0)),
     };
+    let told = Told {
+        service_tier: request.service_tier.as_deref(),
+        prompt_cache_retention: request.prompt_cache_retention.as_deref(),
+        priority: request.priority,
+        expected_tool_seconds: request.expected_tool_seconds,
+        end_session: request.end_session,
+    };
     Ok(Settings {
         choices: choices(request.n)?,
         sampling: fields.sampling(vocabulary)?,
@@ -93,6 +107,7 @@ pub(crate) fn chat_settings(
             .stream_options
             .as_ref()
             .is_some_and(|o| o.include_usage),
+        hints: told.hints()?,
     })
 }
 
@@ -115,6 +130,13 @@ pub(crate) fn completion_settings(
         seed: request.seed,
         logprobs: in_range("logprobs", request.logprobs, 0, MAX_LOGPROBS)?,
     };
+    let told = Told {
+        service_tier: request.service_tier.as_deref(),
+        prompt_cache_retention: request.prompt_cache_retention.as_deref(),
+        priority: request.priority,
+        expected_tool_seconds: request.expected_tool_seconds,
+        end_session: request.end_session,
+    };
     Ok(Settings {
         choices: choices(request.n)?,
         sampling: fields.sampling(vocabulary)?,
@@ -124,7 +146,52 @@ pub(crate) fn completion_settings(
             .stream_options
             .as_ref()
             .is_some_and(|o| o.include_usage),
+        hints: told.hints()?,
     })
+}
+
+/// What both kinds of request may tell about themselves and their sessions.
+struct Told<'a> {
+    service_tier: Option<&'a str>,
+    prompt_cache_retention: Option<&'a str>,
+    priority: Option<i32>,
+    expected_tool_seconds: Option<f64>,
+    end_session: Option<bool>,
+}
+
+impl Told<'_> {
+    fn hints(&self) -> Result<Hints, RuntimeError> {
+        let unknown = |param, got: &str, served: &str| {
+            let message = format!("Supported values are: {served}, not '{got}'.");
+            Err(RuntimeError::invalid(param, "invalid_value", message))
+        };
+        let background = match self.service_tier {
+            None | Some("auto" | "default" | "priority" | "scale") => false,
+            Some("flex") => true,
+            Some(other) => {
+                let served = "'auto', 'default', 'flex', 'priority', and 'scale'";
+                return unknown("service_tier", other, served);
+            }
+        };
+        let retention_seconds = match self.prompt_cache_retention {
+            None | Some("in_memory" | "in-memory") => None,
+            Some("24h") => Some(24.0 * 3600.0),
+            Some(other) => {
+                return unknown("prompt_cache_retention", other, "'in_memory' and '24h'");
+            }
+        };
+        let priority = in_range("priority", self.priority, -MAX_PRIORITY, MAX_PRIORITY)?;
+        let seconds = self.expected_tool_seconds;
+        let seconds = in_range("expected_tool_seconds", seconds, 0.0, MAX_TOOL_SECONDS)?;
+        Ok(Hints {
+            priority: priority.unwrap_or(0),
+            background,
+            expected_gap_seconds: seconds,
+            ends_session: self.end_session == Some(true),
+            retention_seconds,
+            ..Hints::default()
+        })
+    }
 }
 
 /// Refuses what text completions of the OpenAI API have and ours do not.
@@ -257,6 +324,16 @@ trait Number: PartialOrd + Copy + Display {
 impl Number for u32 {
     const KIND: &'static str = "integer";
     const CODES: [&'static str; 2] = ["integer_below_min_value", "integer_above_max_value"];
+}
+
+impl Number for i32 {
+    const KIND: &'static str = "integer";
+    const CODES: [&'static str; 2] = ["integer_below_min_value", "integer_above_max_value"];
+}
+
+impl Number for f64 {
+    const KIND: &'static str = "decimal";
+    const CODES: [&'static str; 2] = ["decimal_below_min_value", "decimal_above_max_value"];
 }
 
 impl Number for f32 {

@@ -1,5 +1,7 @@
 //! API keys.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
@@ -14,10 +16,16 @@ pub(crate) fn check_keys(keys: &[String]) -> Result<(), ServerError> {
     }
 }
 
-/// Whether the request carries one of `keys` (always, when there are none).
-pub(crate) fn authorize(headers: &HeaderMap, keys: &[String]) -> Result<(), ApiError> {
+/// Whose requests are served: one number per API key, stable over restarts; 0 where none is asked
+/// for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tenant(pub(crate) u64);
+
+/// The tenant whose key, one of `keys`, the request carries (none is asked for when there are
+/// none).
+pub(crate) fn authorize(headers: &HeaderMap, keys: &[String]) -> Result<Tenant, ApiError> {
     if keys.is_empty() {
-        return Ok(());
+        return Ok(Tenant(0));
     }
     let Some(presented) = bearer(headers) else {
         let message = "this server asks for an API key: send `Authorization: Bearer KEY`";
@@ -29,7 +37,9 @@ pub(crate) fn authorize(headers: &HeaderMap, keys: &[String]) -> Result<(), ApiE
         matches | key.as_bytes().ct_eq(presented.as_bytes()).unwrap_u8()
     });
     if matches == 1 {
-        Ok(())
+        let mut hasher = DefaultHasher::new();
+        presented.hash(&mut hasher);
+        Ok(Tenant(hasher.finish().max(1)))
     } else {
         Err(ApiError::new(
             Failure::Unauthorized,
@@ -70,8 +80,21 @@ mod tests {
                 headers.insert(header::AUTHORIZATION, value.parse().expect("a header"));
             }
             assert_eq!(authorize(&headers, &keys).is_ok(), passes, "{value:?}");
-            assert!(authorize(&headers, &[]).is_ok(), "{value:?}");
+            assert_eq!(authorize(&headers, &[]).ok(), Some(Tenant(0)), "{value:?}");
         }
+    }
+
+    #[test]
+    fn every_key_is_a_tenant_of_its_own() {
+        let keys = ["alpha".to_owned(), "beta".to_owned()];
+        let tenant = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().expect("a header"));
+            authorize(&headers, &keys).expect("a known key")
+        };
+        assert_eq!(tenant("Bearer alpha"), tenant("bearer  alpha"));
+        assert_ne!(tenant("Bearer alpha"), tenant("Bearer beta"));
+        assert_ne!(tenant("Bearer alpha"), Tenant(0));
     }
 
     #[test]

@@ -12,58 +12,105 @@ use tokio::time::timeout;
 
 use crate::{
     ApiError,
-    options::{BODY_TIMEOUT, MAX_DISCARDED_BYTES, SESSION_HEADER},
+    options::{
+        BODY_TIMEOUT, END_SESSION_HEADER, EXPECTED_TOOL_SECONDS_HEADER, MAX_DISCARDED_BYTES,
+        SESSION_HEADER,
+    },
     state::AppState,
 };
 
 /// A JSON body. The content type is not looked at: `curl -d` sends the wrong one.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl<T: DeserializeOwned + TakesSession> FromRequest<AppState> for JsonBody<T> {
+impl<T: DeserializeOwned + TakesHints> FromRequest<AppState> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
         let bytes = read(body, state.options.max_body_bytes).await?;
         let mut value: T = parse(&bytes)?;
-        if let Some(session) = session(&head.headers)? {
-            value.take_session(session);
+        if let Some(fields) = value.hints() {
+            fill(fields, &head.headers)?;
         }
         Ok(Self(value))
     }
 }
 
+/// What headers can say as well; the body's word goes first.
+pub(crate) struct HintFields<'a> {
+    session: &'a mut Option<String>,
+    expected_tool_seconds: &'a mut Option<f64>,
+    end_session: &'a mut Option<bool>,
+}
+
 /// A request that may belong to a session.
-pub(crate) trait TakesSession {
-    /// Sets the session named by the header, unless the body names one.
-    fn take_session(&mut self, _session: &str) {}
-}
-
-impl TakesSession for ChatCompletionRequest {
-    fn take_session(&mut self, session: &str) {
-        self.prompt_cache_key
-            .get_or_insert_with(|| session.to_owned());
+pub(crate) trait TakesHints {
+    /// The fields that headers can fill.
+    fn hints(&mut self) -> Option<HintFields<'_>> {
+        None
     }
 }
 
-impl TakesSession for CompletionRequest {
-    fn take_session(&mut self, session: &str) {
-        self.prompt_cache_key
-            .get_or_insert_with(|| session.to_owned());
+impl TakesHints for ChatCompletionRequest {
+    fn hints(&mut self) -> Option<HintFields<'_>> {
+        Some(HintFields {
+            session: &mut self.prompt_cache_key,
+            expected_tool_seconds: &mut self.expected_tool_seconds,
+            end_session: &mut self.end_session,
+        })
     }
 }
 
-impl TakesSession for agentinfer_protocol::TokenizeRequest {}
-impl TakesSession for agentinfer_protocol::DetokenizeRequest {}
+impl TakesHints for CompletionRequest {
+    fn hints(&mut self) -> Option<HintFields<'_>> {
+        Some(HintFields {
+            session: &mut self.prompt_cache_key,
+            expected_tool_seconds: &mut self.expected_tool_seconds,
+            end_session: &mut self.end_session,
+        })
+    }
+}
 
-fn session(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let Some(value) = headers.get(SESSION_HEADER) else {
+impl TakesHints for agentinfer_protocol::TokenizeRequest {}
+impl TakesHints for agentinfer_protocol::DetokenizeRequest {}
+
+/// Fills the fields that the body left out from headers.
+fn fill(fields: HintFields<'_>, headers: &HeaderMap) -> Result<(), ApiError> {
+    let session = header(headers, SESSION_HEADER, "plain ASCII", |text| {
+        Some(text.to_owned())
+    })?;
+    let seconds = header(
+        headers,
+        EXPECTED_TOOL_SECONDS_HEADER,
+        "a number of seconds, at least 0",
+        |text| {
+            text.parse()
+                .ok()
+                .filter(|s: &f64| s.is_finite() && *s >= 0.0)
+        },
+    )?;
+    let end = header(headers, END_SESSION_HEADER, "true or false", |text| {
+        text.parse().ok()
+    })?;
+    *fields.session = fields.session.take().or(session);
+    *fields.expected_tool_seconds = fields.expected_tool_seconds.or(seconds);
+    *fields.end_session = fields.end_session.or(end);
+    Ok(())
+}
+
+/// A header's value; `form` says in words what `read` takes.
+fn header<T>(
+    headers: &HeaderMap,
+    name: &'static str,
+    form: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
+    let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    value
-        .to_str()
-        .map(Some)
-        .map_err(|_| ApiError::invalid(format!("the header {SESSION_HEADER} must be plain ASCII")))
+    let value = value.to_str().ok().and_then(|text| read(text.trim()));
+    let wrong = || ApiError::invalid(format!("the header {name} must be {form}")).at(name);
+    value.map(Some).ok_or_else(wrong)
 }
 
 /// Reads a body of at most `limit` bytes, in bounded time.
@@ -168,11 +215,28 @@ mod tests {
     }
 
     #[test]
-    fn the_body_names_the_session_before_the_header_does() {
-        let mut request = ChatCompletionRequest::default();
-        request.take_session("header");
-        assert_eq!(request.prompt_cache_key.as_deref(), Some("header"));
-        request.take_session("other");
-        assert_eq!(request.prompt_cache_key.as_deref(), Some("header"));
+    fn the_body_goes_before_the_headers() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (SESSION_HEADER, "header"),
+            (EXPECTED_TOOL_SECONDS_HEADER, "2.5"),
+            (END_SESSION_HEADER, "true"),
+        ] {
+            headers.insert(name, value.parse().expect("a header"));
+        }
+        let filled = |mut request: ChatCompletionRequest| {
+            fill(request.hints().expect("a chat has hints"), &headers).expect("legal");
+            let key = request.prompt_cache_key.expect("a key");
+            (key, request.expected_tool_seconds, request.end_session)
+        };
+        let empty = filled(ChatCompletionRequest::default());
+        assert_eq!(empty, ("header".to_owned(), Some(2.5), Some(true)));
+        let own = filled(ChatCompletionRequest {
+            prompt_cache_key: Some("body".to_owned()),
+            expected_tool_seconds: Some(0.0),
+            end_session: Some(false),
+            ..ChatCompletionRequest::default()
+        });
+        assert_eq!(own, ("body".to_owned(), Some(0.0), Some(false)));
     }
 }

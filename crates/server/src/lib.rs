@@ -16,7 +16,8 @@
 //! the stream is dropped and with it the runtime's answer, which cancels the work in the engine.
 //! A client that stops reading fills two bounded buffers of its own and nobody else's.
 //!
-//! A session is named by `prompt_cache_key` in the body or by the header [`SESSION_HEADER`].
+//! A session is named by `prompt_cache_key` in the body or by the header [`SESSION_HEADER`]; other
+//! hints come the same two ways. Each API key is a tenant, whose sessions are its own.
 //!
 //! ```
 //! use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
@@ -60,5 +61,8 @@ mod ticket;
 
 pub(crate) use api_error::ApiError;
 pub use error::ServerError;
-pub use options::{REQUEST_ID_HEADER, SESSION_HEADER, ServerOptions};
+pub use options::{
+    END_SESSION_HEADER, EXPECTED_TOOL_SECONDS_HEADER, REQUEST_ID_HEADER, SESSION_HEADER,
+    ServerOptions,
+};
 pub use server::{Bound, Server, serve};

@@ -5,6 +5,14 @@ use std::time::Duration;
 /// The request header that names a session; used when the body has no `prompt_cache_key`.
 pub const SESSION_HEADER: &str = "x-session-id";
 
+/// The header that says in how many seconds the session's next request will come, while its tools
+/// run; used when the body has no `expected_tool_seconds`.
+pub const EXPECTED_TOOL_SECONDS_HEADER: &str = "x-agentinfer-expected-tool-seconds";
+
+/// The header that says, with `true`, that this is the session's last request; used when the body
+/// has no `end_session`.
+pub const END_SESSION_HEADER: &str = "x-agentinfer-end-session";
+
 /// The header that names a request: echoed when the client sends one, else generated.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 

@@ -8,7 +8,7 @@ use agentinfer_protocol::{
 };
 use agentinfer_runtime::{EngineError, RuntimeError};
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, Request, State},
     http::header,
     middleware,
@@ -18,7 +18,9 @@ use axum::{
 use futures_util::stream::unfold;
 use serde_json::json;
 
-use crate::{ApiError, api_error::Failure, body::JsonBody, state::AppState, stream, ticket};
+use crate::{
+    ApiError, api_error::Failure, auth::Tenant, body::JsonBody, state::AppState, stream, ticket,
+};
 
 /// All routes, as the answer to an unknown path lists them.
 const ROUTES: &str = "POST /v1/chat/completions, POST /v1/completions, GET /v1/models, \
@@ -48,11 +50,12 @@ pub(crate) fn router(state: AppState) -> Router {
 
 async fn chat(
     State(state): State<AppState>,
+    Extension(tenant): Extension<Tenant>,
     JsonBody(request): JsonBody<ChatCompletionRequest>,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
     let streamed = request.stream == Some(true);
-    let runtime = state.runtime.clone();
+    let runtime = state.runtime.for_tenant(tenant.0);
     let answer = blocking(move || runtime.chat(request)).await?;
     if !streamed {
         return Ok(Json(answer.collect().await?).into_response());
@@ -65,11 +68,12 @@ async fn chat(
 
 async fn complete(
     State(state): State<AppState>,
+    Extension(tenant): Extension<Tenant>,
     JsonBody(request): JsonBody<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
     let streamed = request.stream == Some(true);
-    let runtime = state.runtime.clone();
+    let runtime = state.runtime.for_tenant(tenant.0);
     let answer = blocking(move || runtime.complete(request)).await?;
     if !streamed {
         return Ok(Json(answer.collect().await?).into_response());

@@ -24,7 +24,7 @@ use tracing::{Instrument, Span, field};
 use crate::{
     ApiError,
     api_error::Reason,
-    auth,
+    auth::{self, Tenant},
     options::{MAX_REQUEST_ID, REQUEST_ID_HEADER},
     state::AppState,
 };
@@ -33,11 +33,16 @@ use crate::{
 const OPEN_ROUTES: [&str; 2] = ["/health", "/ready"];
 
 /// The middleware around all routes.
-pub(crate) async fn pass(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(crate) async fn pass(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let mut ticket = Ticket::new(&state, &request);
     let response = match admit(&state, &request) {
-        Ok(permit) => {
+        Ok((tenant, permit)) => {
             ticket.permit = permit;
+            request.extensions_mut().insert(tenant);
             next.run(request).instrument(ticket.span.clone()).await
         }
         Err(error) => error.into_response(),
@@ -45,14 +50,18 @@ pub(crate) async fn pass(State(state): State<AppState>, request: Request, next: 
     ticket.attach(response)
 }
 
-/// Checks the key; requests that make work (all POSTs) also need a place among those in work.
-fn admit(state: &AppState, request: &Request) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-    if !OPEN_ROUTES.contains(&request.uri().path()) {
-        auth::authorize(request.headers(), &state.options.api_keys)?;
-    }
-    (request.method() == Method::POST)
-        .then(|| state.permit())
-        .transpose()
+/// Checks the key, which tells the tenant; requests that make work (all POSTs) also need a place
+/// among those in work.
+fn admit(
+    state: &AppState,
+    request: &Request,
+) -> Result<(Tenant, Option<OwnedSemaphorePermit>), ApiError> {
+    let tenant = match OPEN_ROUTES.contains(&request.uri().path()) {
+        true => Tenant(0),
+        false => auth::authorize(request.headers(), &state.options.api_keys)?,
+    };
+    let permit = (request.method() == Method::POST).then(|| state.permit());
+    Ok((tenant, permit.transpose()?))
 }
 
 /// A request's account, kept until its response has been handed over to the last byte, or until

@@ -367,6 +367,28 @@ def test_streamed_tool_loop_without_a_key_keeps_its_tokens():
     check_tool_loop(True)
 
 
+def test_hints():
+    hints = {"priority": -1, "expected_tool_seconds": 2.5, "end_session": True}
+    headers = {"x-agentinfer-expected-tool-seconds": "2.5", "x-agentinfer-end-session": "true"}
+    text = chat().choices[0].message.content
+    for options in (
+        {"service_tier": "flex", "prompt_cache_retention": "24h"},
+        {"extra_body": hints, "prompt_cache_key": "hinted"},
+        {"extra_headers": headers, "prompt_cache_key": "hinted"},
+    ):
+        assert chat(**options).choices[0].message.content == text, options
+    refused = openai.BadRequestError
+    raises(refused, lambda: chat(service_tier="fast"), param="service_tier", says="'flex'")
+    retention = "prompt_cache_retention"
+    raises(refused, lambda: chat(prompt_cache_retention="1h"), param=retention, says="'24h'")
+    raises(refused, lambda: chat(extra_body={"priority": "high"}), param="priority", says="i32")
+    for name, says in (
+        ("x-agentinfer-expected-tool-seconds", "a number of seconds"),
+        ("x-agentinfer-end-session", "true or false"),
+    ):
+        raises(refused, lambda: chat(extra_headers={name: "soon"}), param=name, says=says)
+
+
 def test_completions():
     options = {"model": MODEL, "prompt": "One, two, three,", "temperature": 0, "max_tokens": 8}
     whole = client.completions.create(**options)

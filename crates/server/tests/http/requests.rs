@@ -65,7 +65,42 @@ async fn wrong_json_is_refused_with_its_place() {
 async fn bad_values_are_refused_by_name() {
     let server = TestServer::start().await;
     let unfit = json!({"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}});
-    let cases: [(Value, Refusal); 9] = [
+    let cases: [(Value, Refusal); 14] = [
+        (
+            json!({"service_tier": "fast"}),
+            (400, Some("invalid_value"), Some("service_tier"), "'flex'"),
+        ),
+        (
+            json!({"prompt_cache_retention": "1h"}),
+            (
+                400,
+                Some("invalid_value"),
+                Some("prompt_cache_retention"),
+                "'24h'",
+            ),
+        ),
+        (
+            json!({"priority": 0.5}),
+            (400, None, Some("priority"), "expected i32"),
+        ),
+        (
+            json!({"priority": 2_000_000}),
+            (
+                400,
+                Some("integer_above_max_value"),
+                Some("priority"),
+                "<= 1000000",
+            ),
+        ),
+        (
+            json!({"expected_tool_seconds": -1}),
+            (
+                400,
+                Some("decimal_below_min_value"),
+                Some("expected_tool_seconds"),
+                ">= 0",
+            ),
+        ),
         (
             json!({"model": "gpt-4"}),
             (404, Some("model_not_found"), Some("model"), "gpt-4"),
@@ -291,6 +326,43 @@ async fn the_session_header_finds_the_prefix() {
     let text = "a long beginning, then ".repeat(20);
     assert!(cached(&text).await < 100);
     assert!(cached(&(text + "more")).await > 400);
+}
+
+#[tokio::test]
+async fn hints_in_headers_are_taken_or_refused_by_name() {
+    let server = TestServer::start().await;
+    let seconds = "x-agentinfer-expected-tool-seconds";
+    let end = "x-agentinfer-end-session";
+    for path in ["/v1/chat/completions", "/v1/completions"] {
+        let mut body = hello();
+        body["prompt"] = json!("hello");
+        let send = async |name: &str, value: &str| {
+            let request = server.client.post(server.url(path)).header(name, value);
+            in_time(request.json(&body).send())
+                .await
+                .expect("an answer")
+        };
+        for (name, value) in [
+            (seconds, "2.5"),
+            (seconds, "0"),
+            (end, "true"),
+            (end, "false"),
+        ] {
+            assert_eq!(send(name, value).await.status(), 200, "{name}: {value}");
+        }
+        for (name, value, says) in [
+            (seconds, "soon", "a number of seconds"),
+            (seconds, "-1", "a number of seconds"),
+            (seconds, "NaN", "a number of seconds"),
+            (end, "yes", "true or false"),
+            ("x-session-id", "é", "plain ASCII"),
+        ] {
+            let error = error(send(name, value).await, StatusCode::BAD_REQUEST).await;
+            assert_eq!(error["param"], name, "{error}");
+            let message = error["message"].as_str().expect("a message");
+            assert!(message.contains(name) && message.contains(says), "{error}");
+        }
+    }
 }
 
 #[tokio::test]

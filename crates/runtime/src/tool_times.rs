@@ -1,0 +1,179 @@
+//! How long tools take, learned by their names.
+//!
+//! A session that was answered with calls comes back with their results; the time between is what
+//! its next calls of the same tools should take. Pure: times are arguments, in seconds on one clock.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Tools remembered, each under its tenant; and sessions whose tools run. Of more, those are
+/// forgotten that were heard of least recently. Each takes some dozen bytes.
+const MAX_ENTRIES: usize = 4096;
+
+/// Weight of the newest time in the mean: a tool that became slow is known to be after a few calls.
+const NEWEST: f64 = 0.2;
+
+/// No tool is quicker than this: below it the way to the client and back is all there is.
+const SHORTEST_SECONDS: f64 = 1e-3;
+
+/// A tool's usual time, as the mean of the logarithms of times: one call that took hours, because
+/// somebody went to lunch, does not make the tool slow.
+#[derive(Clone, Copy, Debug)]
+struct Usual {
+    log_seconds: f64,
+    /// When it was last learned.
+    last_seen: f64,
+}
+
+/// A session whose tools run.
+#[derive(Clone, Debug)]
+struct Away {
+    /// The only tool that was called; none if there were several, as nobody tells how long each
+    /// of them took.
+    tool: Option<String>,
+    since: f64,
+}
+
+/// What is known about the times of tools.
+#[derive(Debug, Default)]
+pub(crate) struct ToolTimes {
+    /// By tenant and name: tenants are no measure for each other.
+    usual: HashMap<(u64, String), Usual>,
+    /// By session.
+    away: HashMap<u64, Away>,
+}
+
+impl ToolTimes {
+    /// Notes that an answer to a session called `tools`; returns in how many seconds their results
+    /// should come, if that is known of any: they may run at once, so the slowest counts.
+    pub(crate) fn called(
+        &mut self,
+        tenant: u64,
+        session: u64,
+        tools: &[&str],
+        now: f64,
+    ) -> Option<f64> {
+        let (first, others) = tools.split_first()?;
+        let single = others.iter().all(|other| other == first);
+        let tool = single.then(|| (*first).to_owned());
+        bound(&mut self.away, session, |away| away.since);
+        self.away.insert(session, Away { tool, since: now });
+        let known = tools
+            .iter()
+            .filter_map(|tool| self.usual.get(&(tenant, (*tool).to_owned())));
+        known
+            .map(|usual| usual.log_seconds.exp())
+            .max_by(f64::total_cmp)
+    }
+
+    /// Notes that a session makes a call; `results` tells whether it brings its tools' results.
+    pub(crate) fn returned(&mut self, tenant: u64, session: u64, results: bool, now: f64) {
+        let Some(Away { tool, since }) = self.away.remove(&session) else {
+            return;
+        };
+        let Some(tool) = tool.filter(|_| results) else {
+            return;
+        };
+        let took = (now - since).max(SHORTEST_SECONDS).ln();
+        let key = (tenant, tool);
+        bound(&mut self.usual, key.clone(), |usual| usual.last_seen);
+        let usual = self.usual.entry(key).or_insert(Usual {
+            log_seconds: took,
+            last_seen: now,
+        });
+        usual.log_seconds += NEWEST * (took - usual.log_seconds);
+        usual.last_seen = now;
+    }
+
+    /// Forgets that a session's tools run.
+    pub(crate) fn forget(&mut self, session: u64) {
+        self.away.remove(&session);
+    }
+}
+
+/// Makes room for `key`: drops the half that `seen` says is older when the map is full. Half at
+/// once, so that a newcomer does not cost a search among all.
+fn bound<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, seen: impl Fn(&V) -> f64) {
+    if map.len() < MAX_ENTRIES || map.contains_key(&key) {
+        return;
+    }
+    let mut times: Vec<f64> = map.values().map(&seen).collect();
+    let (_, &mut median, _) = times.select_nth_unstable_by(MAX_ENTRIES / 2, f64::total_cmp);
+    map.retain(|_, value| seen(value) > median);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets session 1 of `tenant` call `tools`, which take so long.
+    fn run(times: &mut ToolTimes, tenant: u64, tools: &[&str], seconds: f64) {
+        times.called(tenant, 1, tools, 100.0);
+        times.returned(tenant, 1, true, 100.0 + seconds);
+    }
+
+    fn expected(times: &mut ToolTimes, tenant: u64, tools: &[&str]) -> Option<f64> {
+        let expected = times.called(tenant, 2, tools, 0.0);
+        times.forget(2);
+        expected.map(|seconds| (seconds * 1000.0).round() / 1000.0)
+    }
+
+    #[test]
+    fn times_are_learned_by_name_and_tenant() {
+        let mut times = ToolTimes::default();
+        assert_eq!(expected(&mut times, 0, &["search"]), None);
+        run(&mut times, 0, &["search"], 2.0);
+        run(&mut times, 0, &["crawl", "crawl"], 8.0);
+        // Which of the two took so long is not known.
+        run(&mut times, 0, &["search", "crawl"], 50.0);
+        assert_eq!(expected(&mut times, 0, &["search"]), Some(2.0));
+        assert_eq!(expected(&mut times, 0, &["crawl"]), Some(8.0));
+        assert_eq!(expected(&mut times, 0, &["search", "crawl"]), Some(8.0));
+        assert_eq!(expected(&mut times, 0, &["search", "new"]), Some(2.0));
+        assert_eq!(expected(&mut times, 1, &["search"]), None);
+        assert_eq!(expected(&mut times, 0, &[]), None);
+    }
+
+    #[test]
+    fn one_long_break_is_not_the_tools_time_but_a_change_is_learned() {
+        let mut times = ToolTimes::default();
+        for _ in 0..5 {
+            run(&mut times, 0, &["search"], 2.0);
+        }
+        run(&mut times, 0, &["search"], 7200.0);
+        let after = expected(&mut times, 0, &["search"]).expect("known");
+        assert!(after < 12.0, "{after}");
+        for _ in 0..30 {
+            run(&mut times, 0, &["search"], 60.0);
+        }
+        let learned = expected(&mut times, 0, &["search"]).expect("known");
+        assert!((55.0..65.0).contains(&learned), "{learned}");
+    }
+
+    #[test]
+    fn a_call_without_results_teaches_nothing() {
+        let mut times = ToolTimes::default();
+        times.called(0, 1, &["search"], 0.0);
+        times.returned(0, 1, false, 5.0);
+        times.returned(0, 1, true, 6.0);
+        assert_eq!(expected(&mut times, 0, &["search"]), None);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_last_seen_stay() {
+        let mut times = ToolTimes::default();
+        for number in 0..3 * MAX_ENTRIES {
+            let (name, now) = (format!("tool-{number}"), number as f64);
+            times.called(0, number as u64, &[&name], now);
+            assert!(times.away.len() <= MAX_ENTRIES);
+            if number % 2 == 0 {
+                times.returned(0, number as u64, true, now);
+                times.called(0, number as u64, &[&name], now);
+            }
+            assert!(times.usual.len() <= MAX_ENTRIES);
+        }
+        let last = format!("tool-{}", 3 * MAX_ENTRIES - 2);
+        assert!(expected(&mut times, 0, &[&last]).is_some());
+        assert_eq!(expected(&mut times, 0, &["tool-0"]), None);
+    }
+}
