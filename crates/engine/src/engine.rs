@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentinfer_sam::{Drafter, NoDrafts};
-use agentinfer_sched::{Policy, PolicySpec, View};
+use agentinfer_sched::{CostModel, Policy, PolicySpec, View};
 use tokio::sync::mpsc;
 
 use crate::constraint::ConstraintFactory;
@@ -16,6 +16,7 @@ use crate::sequence::{Reader, Sequence, Submission};
 use crate::sessions::Sessions;
 use crate::stats::{EngineStats, add, set};
 use crate::step::Share;
+use crate::tenants::Tenants;
 use crate::{Batch, Completion, EngineError, Model, ModelLimits, Request, SequenceId, Vocabulary};
 
 /// Bounds and habits of the engine.
@@ -77,6 +78,11 @@ pub struct Engine<M> {
     /// Evicted cells; none if nothing is kept.
     pub(crate) store: Option<Store>,
     pub(crate) sessions: Sessions,
+    pub(crate) tenants: Tenants,
+    /// Tokens computed lately for the tenant that got least.
+    pub(crate) least_served: f64,
+    /// What computing and copying cost on this machine.
+    pub(crate) costs: CostModel,
     pub(crate) waiting: Vec<Sequence>,
     pub(crate) running: Vec<Sequence>,
     /// Ended requests whose last events their clients have not taken yet.
@@ -113,6 +119,9 @@ impl<M: Model> Engine<M> {
             constraints: Arc::new(ConstraintFactory::new(vocabulary.clone())),
             residency: Residency::new(limits.sequences, limits.cells),
             sessions: Sessions::default(),
+            tenants: Tenants::default(),
+            least_served: 0.0,
+            costs: CostModel::default(),
             model,
             limits,
             vocabulary,
@@ -283,6 +292,7 @@ impl<M: Model> Engine<M> {
     /// Admits waiting requests in the policy's order while there is room.
     pub(crate) fn admit(&mut self) {
         let most = self.options.max_running.min(self.limits.sequences as usize);
+        self.compare_tenants();
         while self.running.len() < most && !self.waiting.is_empty() {
             let Some((index, source)) = self.next_admission() else {
                 return;

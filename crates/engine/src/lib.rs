@@ -47,6 +47,7 @@ mod sessions;
 mod sim;
 mod stats;
 mod step;
+mod tenants;
 mod text;
 mod vocabulary;
 

@@ -108,7 +108,6 @@ impl<M: Model> Engine<M> {
 
     /// Copies back the next chunks of running request `id`, as far as there is room for them.
     pub(crate) fn restore(&mut self, id: u64) {
-        let begin = self.model.now();
         let mut restored = 0;
         while restored < RESTORED_PER_STEP {
             match self.restore_chunk(id) {
@@ -116,9 +115,7 @@ impl<M: Model> Engine<M> {
                 None => break,
             }
         }
-        let seconds = self.model.now() - begin;
         add(&self.stats.restored_tokens, restored as u64);
-        add(&self.stats.copy_nanoseconds, (seconds * 1e9) as u64);
     }
 
     /// Copies one chunk back. Returns its tokens; none if there is no more, or no room for it.
@@ -136,13 +133,18 @@ impl<M: Model> Engine<M> {
         }
         self.truncate(slot, start as u32);
         let count = tokens.len() as u32;
-        if let Err(error) = self.model.restore(slot, start as u32, count, &data) {
+        let begin = self.model.now();
+        let restored = self.model.restore(slot, start as u32, count, &data);
+        let seconds = self.model.now() - begin;
+        add(&self.stats.copy_nanoseconds, (seconds * 1e9) as u64);
+        if let Err(error) = restored {
             tracing::warn!(%error, "KV cells could not be copied back; computing them");
             if let Some(store) = &mut self.store {
                 store.remove(key);
             }
             return None;
         }
+        self.costs.observe_copy(count, seconds);
         self.residency.append(slot, &tokens);
         let index = self.running.iter().position(|other| other.id == id)?;
         let said = &self.running[index].tokens;

@@ -71,6 +71,8 @@ impl<M: Model> Engine<M> {
             if let Some(session) = known {
                 resident.session_arrived = session.arrived;
                 resident.expected_gap = session.expected_gap();
+                resident.priority = session.priority;
+                resident.background = session.background;
                 resident.ended = session.ended;
             }
             seen.idle.push(resident);
@@ -84,9 +86,8 @@ impl<M: Model> Engine<M> {
             now: self.model.now(),
             free_cells: self.residency.free_cells(),
             idle_cells: self.residency.evictable_cells(),
-            waiting: &[],
-            running: &[],
-            idle: &[],
+            costs: self.costs.costs(self.store.is_some()),
+            ..View::default()
         }
     }
 
@@ -101,15 +102,18 @@ impl<M: Model> Engine<M> {
         let missing = sequence.tokens.len() - resident_tokens as usize;
         let needed_cells = (missing + growth(sequence) + promised) as u32;
         let (session_arrived, attained_tokens) = self.history(sequence);
+        let restorable = sequence.stored.until.min(sequence.tokens.len());
         Waiting {
             id: sequence.id,
             arrived: sequence.times.submitted,
             prompt_tokens: sequence.tokens.len() as u32,
             resident_tokens,
+            restorable_tokens: (restorable as u32).saturating_sub(resident_tokens),
             preemptions: sequence.preemptions,
             priority: sequence.hints.priority,
             background: sequence.hints.background,
             tenant: sequence.hints.tenant,
+            tenant_lead_tokens: self.tenant_lead(sequence),
             attained_tokens,
             session: sequence.session,
             session_arrived,
@@ -128,6 +132,7 @@ impl<M: Model> Engine<M> {
             priority: sequence.hints.priority,
             background: sequence.hints.background,
             tenant: sequence.hints.tenant,
+            tenant_lead_tokens: self.tenant_lead(sequence),
             attained_tokens,
             session_arrived,
         }
@@ -157,6 +162,26 @@ impl<M: Model> Engine<M> {
             let tenure = b.tenure.total_cmp(&a.tenure);
             phase.then(tenure).then(a.index.cmp(&b.index))
         });
+    }
+
+    /// How many tokens more a request's tenant got lately than the one that got least.
+    fn tenant_lead(&self, sequence: &Sequence) -> f64 {
+        if !self.tenants.are_several() {
+            return 0.0;
+        }
+        let served = self.tenants.served(sequence.hints.tenant, self.model.now());
+        (served - self.least_served).max(0.0)
+    }
+
+    /// Notes what the tenant got that got least of those who have requests here.
+    pub(crate) fn compare_tenants(&mut self) {
+        if !self.tenants.are_several() {
+            return;
+        }
+        let now = self.model.now();
+        let requests = self.waiting.iter().chain(&self.running);
+        let served = requests.map(|request| self.tenants.served(request.hints.tenant, now));
+        self.least_served = served.min_by(f64::total_cmp).unwrap_or_default();
     }
 
     /// When a request's session was first seen, and the tokens computed for it so far; a request

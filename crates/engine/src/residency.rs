@@ -100,11 +100,10 @@ impl Residency {
             let resident = Resident {
                 session,
                 session_arrived: last_used,
-                expected_gap: None,
-                ended: false,
                 last_used,
                 cells: self.cells.len(id),
                 freed_cells: self.cells.sole(id),
+                ..Resident::default()
             };
             Some((id, resident))
         })

@@ -24,6 +24,9 @@ pub(crate) struct Session {
     hinted_gap: Option<f64>,
     /// Seconds that the tools it has called usually take.
     learned_gap: Option<f64>,
+    /// As its last call asked for.
+    pub(crate) priority: i32,
+    pub(crate) background: bool,
     /// Whether its client said that it has ended.
     pub(crate) ended: bool,
     /// When its last call ended; none while one is in work.
@@ -40,6 +43,8 @@ impl Session {
             mean_gap: None,
             hinted_gap: None,
             learned_gap: None,
+            priority: 0,
+            background: false,
             ended: false,
             left: None,
             last_seen: now,
@@ -91,6 +96,7 @@ impl Sessions {
         let known = self.entry(session, now);
         known.left = Some(now);
         known.hinted_gap = hints.expected_gap_seconds;
+        (known.priority, known.background) = (hints.priority, hints.background);
         known.ended |= hints.ends_session;
     }
 

@@ -67,6 +67,10 @@ impl<M: Model> Engine<M> {
         let mut sampling_seconds = 0.0;
         match outcome {
             Ok(()) => {
+                let entries = &self.batch.entries;
+                let contexts = entries.iter().map(|entry| f64::from(entry.position)).sum();
+                self.costs
+                    .observe_step(entries.len() as u32, contexts, computed - formed);
                 for share in &shares {
                     sampling_seconds += self.commit(share);
                 }
@@ -188,9 +192,11 @@ impl<M: Model> Engine<M> {
             });
         }
         sequence.counts.computed += count as u64;
+        let now = self.model.now();
         if let Some(session) = sequence.session {
-            self.sessions.serve(session, count as u64, self.model.now());
+            self.sessions.serve(session, count as u64, now);
         }
+        self.tenants.serve(sequence.hints.tenant, count as u64, now);
         let prefilled = if known > 1 { known } else { 0 };
         add(&self.stats.prefill_tokens, prefilled as u64);
         Share {

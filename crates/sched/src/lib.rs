@@ -13,34 +13,26 @@
 //!     arrived: id as f64,
 //!     prompt_tokens,
 //!     resident_tokens,
-//!     preemptions: 0,
-//!     priority: 0,
-//!     background: false,
-//!     tenant: 0,
-//!     attained_tokens: 0,
-//!     session: None,
-//!     session_arrived: id as f64,
-//!     needed_cells: 0,
 //!     fits: true,
+//!     ..Waiting::default()
 //! };
 //! let waiting = [request(7, 900, 850), request(8, 100, 0)];
-//! let view = View {
-//!     now: 9.0, free_cells: 4096, idle_cells: 0,
-//!     waiting: &waiting, running: &[], idle: &[],
-//! };
+//! let view = View { now: 9.0, free_cells: 4096, waiting: &waiting, ..View::default() };
 //! let mut policy = "sjf".parse::<PolicySpec>()?.build();
 //! let choice = admit(&mut *policy, &view).expect("somebody waits");
 //! assert_eq!(waiting[choice.index].id, 8);
 //! # Ok::<(), String>(())
 //! ```
 
+mod costs;
 mod policies;
 mod policy;
 mod view;
 
+pub use costs::{CostModel, Costs};
 pub use policies::{
-    Agent, AgentOptions, Fcfs, LeastAttained, LongestPrefix, Paper, PaperOptions, PolicySpec,
-    ShortestJob,
+    Agent, AgentOptions, Fcfs, LeastAttained, LongestPrefix, MinWaste, Paper, PaperOptions,
+    PolicySpec, ShortestJob, TimeToLive, TimeToLiveOptions,
 };
 pub use policy::{Choice, Policy, admit, evict, preempt};
 pub use view::{Resident, Running, View, Waiting};
@@ -57,6 +49,7 @@ mod tests {
             waiting,
             running,
             idle,
+            ..View::default()
         }
     }
 
@@ -64,18 +57,11 @@ mod tests {
     fn each_rival_looks_at_its_one_thing() {
         let request = |id, prompt_tokens, resident_tokens, attained_tokens| Waiting {
             id,
-            arrived: 0.0,
             prompt_tokens,
             resident_tokens,
-            preemptions: 0,
-            priority: 0,
-            background: false,
-            tenant: 0,
             attained_tokens,
-            session: None,
-            session_arrived: 0.0,
-            needed_cells: 0,
             fits: true,
+            ..Waiting::default()
         };
         let waiting = [
             request(5, 400, 300, 900),
@@ -95,13 +81,10 @@ mod tests {
     #[test]
     fn eviction_prefers_ended_sessions_then_the_oldest_that_frees_cells() {
         let resident = |last_used, freed_cells| Resident {
-            session: None,
-            session_arrived: last_used,
-            expected_gap: None,
-            ended: false,
             last_used,
             cells: 100,
             freed_cells,
+            ..Resident::default()
         };
         let ended = |resident| Resident {
             ended: true,
@@ -134,14 +117,8 @@ mod tests {
     fn the_newest_request_is_preempted() {
         let running = |id| Running {
             id,
-            arrived: 0.0,
             cells: 1,
-            preemptions: 0,
-            priority: 0,
-            background: false,
-            tenant: 0,
-            attained_tokens: 0,
-            session_arrived: 0.0,
+            ..Running::default()
         };
         let choice = preempt(
             &mut Fcfs,

@@ -2,8 +2,10 @@
 
 mod agent;
 mod baseline;
+mod keeping;
 mod paper;
 mod parameters;
+mod retention;
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,12 +13,13 @@ use std::str::FromStr;
 pub use agent::{Agent, AgentOptions};
 pub use baseline::{Fcfs, LeastAttained, LongestPrefix, ShortestJob};
 pub use paper::{Paper, PaperOptions};
+pub use retention::{MinWaste, TimeToLive, TimeToLiveOptions};
 
 use self::parameters::Parameters;
 use crate::Policy;
 
-/// Which policy to use, as configuration names it: `fcfs`, `sjf`, `lpm`, `las`, `paper` or
-/// `agent`, the last two with parameters if wanted: `paper:lambda_max=2:k=8`.
+/// Which policy to use, as configuration names it: `fcfs`, `sjf`, `lpm`, `las`, `ttl`, `min_waste`,
+/// `paper` or `agent`, some with parameters if wanted: `paper:lambda_max=2:k=8`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum PolicySpec {
     /// First come, first served.
@@ -28,6 +31,10 @@ pub enum PolicySpec {
     LongestPrefix,
     /// Least attained service first.
     LeastAttained,
+    /// Cells are pinned for a time to live.
+    TimeToLive(TimeToLiveOptions),
+    /// Cells are kept while that wastes less than computing them again.
+    MinWaste,
     /// AgentSched as published.
     Paper(PaperOptions),
     /// AgentSched beyond the paper: sessions take turns.
@@ -36,12 +43,14 @@ pub enum PolicySpec {
 
 impl PolicySpec {
     /// Every policy with its default parameters, the baseline first.
-    pub fn all() -> [Self; 6] {
+    pub fn all() -> [Self; 8] {
         [
             Self::Fcfs,
             Self::ShortestJob,
             Self::LongestPrefix,
             Self::LeastAttained,
+            Self::TimeToLive(TimeToLiveOptions::default()),
+            Self::MinWaste,
             Self::Paper(PaperOptions::default()),
             Self::Agent(AgentOptions::default()),
         ]
@@ -54,6 +63,8 @@ impl PolicySpec {
             Self::ShortestJob => Box::new(ShortestJob),
             Self::LongestPrefix => Box::new(LongestPrefix),
             Self::LeastAttained => Box::new(LeastAttained),
+            Self::TimeToLive(options) => Box::new(TimeToLive::new(options)),
+            Self::MinWaste => Box::new(MinWaste),
             Self::Paper(options) => Box::new(Paper::new(options)),
             Self::Agent(options) => Box::new(Agent::new(options)),
         }
@@ -62,6 +73,7 @@ impl PolicySpec {
     /// Takes a parameter, `NAME=NUMBER`.
     fn set(&mut self, parameter: &str) -> Result<(), String> {
         match self {
+            Self::TimeToLive(options) => options.set(parameter),
             Self::Paper(options) => options.set(parameter),
             Self::Agent(options) => options.set(parameter),
             _ => Err(format!("\"{self}\" takes no parameters")),
@@ -73,6 +85,7 @@ impl fmt::Display for PolicySpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.build().name())?;
         match self {
+            Self::TimeToLive(options) => options.write(f),
             Self::Paper(options) => options.write(f),
             Self::Agent(options) => options.write(f),
             _ => Ok(()),
@@ -110,6 +123,9 @@ mod tests {
             "sjf",
             "lpm",
             "las",
+            "ttl",
+            "ttl:gaps=2",
+            "min_waste",
             "paper",
             "paper:lambda_max=2.5:k=8",
             "agent",

@@ -1,8 +1,10 @@
 //! What a policy sees: one moment of the engine, as plain numbers.
 
+use crate::Costs;
+
 /// One moment of the engine. Times are seconds on the engine's clock, memory is counted in KV cells
 /// (one token each).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct View<'a> {
     /// The moment.
     pub now: f64,
@@ -10,6 +12,8 @@ pub struct View<'a> {
     pub free_cells: u32,
     /// Cells that only idle sequences hold, which can be had by eviction.
     pub idle_cells: u32,
+    /// What computing and copying cost.
+    pub costs: Costs,
     /// Requests that wait to be admitted.
     pub waiting: &'a [Waiting],
     /// Requests that hold cells and run.
@@ -19,7 +23,7 @@ pub struct View<'a> {
 }
 
 /// A request that waits to be admitted.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Waiting {
     /// The engine's number for the request; numbers rise in order of submission.
     pub id: u64,
@@ -29,6 +33,8 @@ pub struct Waiting {
     pub prompt_tokens: u32,
     /// How many of these are resident.
     pub resident_tokens: u32,
+    /// How many more were evicted and can be copied back.
+    pub restorable_tokens: u32,
     /// How often it was preempted.
     pub preemptions: u32,
     /// How urgent its client says it is: lower goes earlier, 0 is usual.
@@ -37,6 +43,9 @@ pub struct Waiting {
     pub background: bool,
     /// Who pays for it: a number for the client's API key; 0 where keys are not asked for.
     pub tenant: u64,
+    /// How many tokens more were computed lately for its tenant than for the tenant that got
+    /// least, of those that have requests here.
+    pub tenant_lead_tokens: f64,
     /// Tokens that were computed for its session so far, by this request and earlier ones.
     pub attained_tokens: u64,
     /// Its session, if it belongs to one.
@@ -58,7 +67,7 @@ impl Waiting {
 }
 
 /// A request that holds cells and runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Running {
     /// The engine's number for the request.
     pub id: u64,
@@ -74,6 +83,9 @@ pub struct Running {
     pub background: bool,
     /// Who pays for it: a number for the client's API key; 0 where keys are not asked for.
     pub tenant: u64,
+    /// How many tokens more were computed lately for its tenant than for the tenant that got
+    /// least, of those that have requests here.
+    pub tenant_lead_tokens: f64,
     /// Tokens that were computed for its session so far, by this request and earlier ones.
     pub attained_tokens: u64,
     /// When its session was first seen; when it was submitted if it has none.
@@ -81,7 +93,7 @@ pub struct Running {
 }
 
 /// An idle sequence whose cells are kept in case its session returns.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Resident {
     /// The session it belongs to, if known.
     pub session: Option<u64>,
@@ -91,6 +103,10 @@ pub struct Resident {
     /// foreseen: as its client says, else as long as the tools that were called usually take,
     /// else the mean of its earlier gaps; none where nothing is known.
     pub expected_gap: Option<f64>,
+    /// As its session's last request asked for; lower is served earlier.
+    pub priority: i32,
+    /// Whether its session's last request was background work.
+    pub background: bool,
     /// Whether its client said that the session has ended.
     pub ended: bool,
     /// When it was last used.

@@ -6,18 +6,34 @@
 //! first, and its cells stay while its tool runs. A later session gets what is left, and waits
 //! rather than displace one that is about to return. The first is done soon and makes room.
 //!
+//! Before the order of arrival come the wishes of clients: foreground work goes before background
+//! work, which waits until nothing else runs, and a lower priority number before a higher one. A
+//! tenant who got more than another lately counts as if its sessions had come later by the time
+//! that its lead took to compute.
+//!
 //! No promise outlives its worth: cells are kept for a session that is expected back, for a few
-//! times as long as it is expected to take. Nobody is held back while nobody runs, or who has waited
-//! too long.
+//! times as long as it usually takes, and only if it takes long to have them again; what is copied
+//! back in no time is nobody's reason to wait. Nobody is held back while nobody runs, or who has
+//! waited too long.
 
+use super::keeping::Keeping;
 use super::parameters::Parameters;
 use crate::{Policy, Resident, Running, View, Waiting};
 
 /// Above every claim of a session: requests that have waited too long.
-const STARVED: f64 = 1e12;
+const STARVED: f64 = 1e15;
 
 /// Below every claim of a session: cells that nobody is expected to ask for.
-const FORGOTTEN: f64 = -1e12;
+const FORGOTTEN: f64 = -1e15;
+
+/// Seconds by which background work stands behind everything else.
+const BACKGROUND: f64 = 1e13;
+
+/// Seconds by which a priority stands behind the one before it: more than a server runs.
+const PRIORITY: f64 = 1e9;
+
+/// Priorities beyond these count as these.
+const MOST_PRIORITY: i32 = 1000;
 
 /// The parameters of [`Agent`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,8 +42,13 @@ pub struct AgentOptions {
     pub patience: f64,
     /// Seconds that every session is waited for beyond that: gaps vary.
     pub slack_seconds: f64,
+    /// Cells are worth waiting for if it takes more seconds than this to have them again.
+    pub reload_seconds: f64,
     /// Seconds after which a waiting request is admitted before all others.
     pub starvation_seconds: f64,
+    /// How many seconds later sessions of a tenant count for each second of computing that it got
+    /// more than another.
+    pub fairness: f64,
 }
 
 impl Default for AgentOptions {
@@ -35,17 +56,21 @@ impl Default for AgentOptions {
         Self {
             patience: 4.0,
             slack_seconds: 2.0,
+            reload_seconds: 0.5,
             starvation_seconds: 600.0,
+            fairness: 1.0,
         }
     }
 }
 
-impl Parameters<3> for AgentOptions {
-    fn fields(&mut self) -> [(&'static str, &mut f64); 3] {
+impl Parameters<5> for AgentOptions {
+    fn fields(&mut self) -> [(&'static str, &mut f64); 5] {
         [
             ("patience", &mut self.patience),
             ("slack_seconds", &mut self.slack_seconds),
+            ("reload_seconds", &mut self.reload_seconds),
             ("starvation_seconds", &mut self.starvation_seconds),
+            ("fairness", &mut self.fairness),
         ]
     }
 }
@@ -54,18 +79,9 @@ impl Parameters<3> for AgentOptions {
 #[derive(Clone, Debug)]
 pub struct Agent {
     options: AgentOptions,
-    /// The idle sequences of the last situation observed, those kept for least first.
-    kept: Vec<Kept>,
-    /// Those that belong to a session: the session, and what each is kept for and frees.
-    owned: Vec<(u64, f64, u32)>,
-}
-
-/// An idle sequence.
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    retention: f64,
-    /// Cells that dropping it and all before it would free.
-    cells: u32,
+    keeping: Keeping,
+    /// Whether anything runs that is not background work.
+    foreground_runs: bool,
 }
 
 impl Agent {
@@ -73,31 +89,46 @@ impl Agent {
     pub fn new(options: AgentOptions) -> Self {
         Self {
             options,
-            kept: Vec::new(),
-            owned: Vec::new(),
+            keeping: Keeping::default(),
+            foreground_runs: false,
         }
+    }
+
+    /// Where a session stands: who came earlier stands higher.
+    fn standing(background: bool, priority: i32, arrived: f64) -> f64 {
+        let priority = priority.clamp(-MOST_PRIORITY, MOST_PRIORITY);
+        let class = if background { BACKGROUND } else { 0.0 };
+        -(arrived + PRIORITY * f64::from(priority) + class)
+    }
+
+    /// When a tenant's session counts as having come.
+    fn arrival(&self, view: &View<'_>, session_arrived: f64, lead_tokens: f64) -> f64 {
+        session_arrived + self.options.fairness * lead_tokens * view.costs.token
+    }
+
+    fn is_starved(&self, view: &View<'_>, request: &Waiting) -> bool {
+        view.now - request.arrived > self.options.starvation_seconds
     }
 
     /// What a request may displace: everything that is kept for less.
     fn claim(&self, view: &View<'_>, request: &Waiting) -> f64 {
-        if view.now - request.arrived > self.options.starvation_seconds {
-            STARVED - request.arrived
-        } else {
-            -request.session_arrived
+        if self.is_starved(view, request) {
+            return STARVED - request.arrived;
         }
+        let arrived = self.arrival(view, request.session_arrived, request.tenant_lead_tokens);
+        Self::standing(request.background, request.priority, arrived)
     }
 
-    /// Cells of idle sequences that are kept for less than `claim` and not `session`'s own.
-    fn displaced_cells(&self, claim: f64, session: Option<u64>) -> u32 {
-        let less = self.kept.partition_point(|kept| kept.retention < claim);
-        let all = self.kept[..less].last().map_or(0, |kept| kept.cells);
-        let Some(session) = session else { return all };
-        let first = self.owned.partition_point(|(owner, ..)| *owner < session);
-        let own = self.owned[first..]
-            .iter()
-            .take_while(|(owner, ..)| *owner == session)
-            .filter(|(_, retention, _)| *retention < claim);
-        all - own.map(|(.., cells)| cells).sum::<u32>()
+    /// Whether it is worth waiting for a session to return to its cells.
+    fn is_awaited(&self, view: &View<'_>, sequence: &Resident) -> bool {
+        let Some(gap) = sequence.expected_gap else {
+            return false;
+        };
+        let patience = gap * self.options.patience + self.options.slack_seconds;
+        let reload = view
+            .costs
+            .reload_seconds(sequence.cells, sequence.freed_cells);
+        view.now - sequence.last_used <= patience && reload > self.options.reload_seconds
     }
 }
 
@@ -108,53 +139,42 @@ impl Policy for Agent {
 
     /// Sums up the idle sequences once for all that wait.
     fn observe(&mut self, view: &View<'_>) {
-        self.kept.clear();
-        self.owned.clear();
-        if view.waiting.is_empty() {
-            return;
-        }
-        for idle in view.idle {
-            let (retention, cells) = (self.retention(view, idle), idle.freed_cells);
-            self.kept.push(Kept { retention, cells });
-            self.owned
-                .extend(idle.session.map(|session| (session, retention, cells)));
-        }
-        self.kept
-            .sort_unstable_by(|a, b| a.retention.total_cmp(&b.retention));
-        self.owned.sort_unstable_by_key(|(session, ..)| *session);
-        let mut sum = 0;
-        for kept in &mut self.kept {
-            sum += kept.cells;
-            kept.cells = sum;
-        }
+        let mut keeping = std::mem::take(&mut self.keeping);
+        keeping.observe(view, |idle| self.retention(view, idle));
+        self.keeping = keeping;
+        self.foreground_runs = view.running.iter().any(|request| !request.background);
     }
 
     fn admission(&self, view: &View<'_>, request: &Waiting) -> Option<f64> {
-        if !request.fits {
+        let waits = request.background && self.foreground_runs && !self.is_starved(view, request);
+        if !request.fits || waits {
             return None;
         }
         let claim = self.claim(view, request);
         let room = || {
-            let displaced = self.displaced_cells(claim, request.session);
+            let displaced = self.keeping.displaced_cells(claim, request.session);
             request.needed_cells <= view.free_cells + displaced
         };
         (view.running.is_empty() || room()).then_some(claim)
     }
 
     fn retention(&self, view: &View<'_>, sequence: &Resident) -> f64 {
-        let idle_seconds = view.now - sequence.last_used;
-        let patience = sequence.expected_gap.map_or(0.0, |gap| {
-            gap * self.options.patience + self.options.slack_seconds
-        });
-        if idle_seconds <= patience {
-            -sequence.session_arrived
+        if self.is_awaited(view, sequence) {
+            let Resident {
+                background,
+                priority,
+                session_arrived,
+                ..
+            } = *sequence;
+            Self::standing(background, priority, session_arrived)
         } else {
             FORGOTTEN + sequence.last_used
         }
     }
 
-    fn tenure(&self, _view: &View<'_>, request: &Running) -> f64 {
-        -request.session_arrived
+    fn tenure(&self, view: &View<'_>, request: &Running) -> f64 {
+        let arrived = self.arrival(view, request.session_arrived, request.tenant_lead_tokens);
+        Self::standing(request.background, request.priority, arrived)
     }
 }
 
@@ -170,16 +190,11 @@ mod tests {
             id,
             arrived: NOW - 1.0,
             prompt_tokens: 1000,
-            resident_tokens: 0,
-            preemptions: 0,
-            priority: 0,
-            background: false,
-            tenant: 0,
-            attained_tokens: 0,
             session: Some(session),
             session_arrived,
             needed_cells,
             fits: true,
+            ..Waiting::default()
         }
     }
 
@@ -188,24 +203,18 @@ mod tests {
             session: Some(session),
             session_arrived,
             expected_gap,
-            ended: false,
             last_used: NOW - 5.0,
             cells: 500,
             freed_cells: 500,
+            ..Resident::default()
         }
     }
 
     fn running() -> Running {
         Running {
             id: 1,
-            arrived: 0.0,
             cells: 10,
-            preemptions: 0,
-            priority: 0,
-            background: false,
-            tenant: 0,
-            attained_tokens: 0,
-            session_arrived: 0.0,
+            ..Running::default()
         }
     }
 
@@ -217,6 +226,7 @@ mod tests {
             waiting,
             running,
             idle,
+            ..View::default()
         }
     }
 
@@ -269,6 +279,58 @@ mod tests {
             ..waiting(9, 2, 20.0, 300)
         };
         assert!(admitted(starved, &run, &idle), "it has waited too long");
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_copied_back_in_no_time() {
+        let idle = [resident(1, 10.0, Some(3.0))];
+        let (run, queue) = ([running()], [waiting(9, 2, 20.0, 300)]);
+        let mut view = view(&queue, &run, &idle);
+        assert_eq!(admit(&mut agent(), &view), None);
+        view.costs.copied = Some(2e-5);
+        assert!(admit(&mut agent(), &view).is_some());
+    }
+
+    #[test]
+    fn clients_wishes_come_before_the_order_of_arrival() {
+        let first = |queue: &[Waiting], running: &[Running]| {
+            let choice = admit(&mut agent(), &view(queue, running, &[]));
+            choice.map(|choice| queue[choice.index].id)
+        };
+        let old = waiting(1, 1, 10.0, 50);
+        let young = waiting(2, 2, 20.0, 50);
+        let urgent = Waiting {
+            priority: -1,
+            ..young
+        };
+        assert_eq!(first(&[old, urgent], &[]), Some(2));
+        let background = Waiting {
+            background: true,
+            priority: -5,
+            ..old
+        };
+        assert_eq!(first(&[background, young], &[]), Some(2));
+        assert_eq!(first(&[background], &[running()]), None, "others run");
+        let alike = Running {
+            background: true,
+            ..running()
+        };
+        assert_eq!(first(&[background], &[alike]), Some(1));
+        let starved = Waiting {
+            arrived: NOW - 601.0,
+            ..background
+        };
+        assert_eq!(first(&[starved], &[running()]), Some(1));
+        let greedy = Waiting {
+            tenant: 5,
+            tenant_lead_tokens: 2000.0,
+            ..old
+        };
+        assert_eq!(
+            first(&[greedy, young], &[]),
+            Some(2),
+            "20 s of lead, 10 s earlier"
+        );
     }
 
     #[test]

@@ -136,29 +136,18 @@ mod tests {
     fn waiting(id: u64, prompt_tokens: u32, resident_tokens: u32) -> Waiting {
         Waiting {
             id,
-            arrived: 0.0,
             prompt_tokens,
             resident_tokens,
-            preemptions: 0,
-            priority: 0,
-            background: false,
-            tenant: 0,
-            attained_tokens: 0,
-            session: None,
-            session_arrived: 0.0,
-            needed_cells: 0,
             fits: true,
+            ..Waiting::default()
         }
     }
 
     fn view(free_cells: u32, waiting: &[Waiting]) -> View<'_> {
         View {
-            now: 0.0,
             free_cells,
-            idle_cells: 0,
             waiting,
-            running: &[],
-            idle: &[],
+            ..View::default()
         }
     }
 
