@@ -87,17 +87,21 @@ impl Agent {
         }
     }
 
-    /// Cells of idle sequences that are kept for less than `claim` and not `session`'s own.
-    fn displaced_cells(&self, claim: f64, session: Option<u64>) -> u32 {
+    /// Whether a request finds its cells by displacing what is kept for less than its claim and
+    /// is not its own session's.
+    fn finds_room(&self, view: &View<'_>, request: &Waiting, claim: f64) -> bool {
         let less = self.kept.partition_point(|kept| kept.retention < claim);
         let all = self.kept[..less].last().map_or(0, |kept| kept.cells);
-        let Some(session) = session else { return all };
+        let spare = (view.free_cells + all).checked_sub(request.needed_cells);
+        let (Some(spare), Some(session)) = (spare, request.session) else {
+            return spare.is_some();
+        };
         let first = self.owned.partition_point(|(owner, ..)| *owner < session);
         let own = self.owned[first..]
             .iter()
             .take_while(|(owner, ..)| *owner == session)
             .filter(|(_, retention, _)| *retention < claim);
-        all - own.map(|(.., cells)| cells).sum::<u32>()
+        own.map(|(.., cells)| cells).sum::<u32>() <= spare
     }
 }
 
@@ -134,11 +138,7 @@ impl Policy for Agent {
             return None;
         }
         let claim = self.claim(view, request);
-        let room = || {
-            let displaced = self.displaced_cells(claim, request.session);
-            request.needed_cells <= view.free_cells + displaced
-        };
-        (view.running.is_empty() || room()).then_some(claim)
+        (view.running.is_empty() || self.finds_room(view, request, claim)).then_some(claim)
     }
 
     fn retention(&self, view: &View<'_>, sequence: &Resident) -> f64 {
