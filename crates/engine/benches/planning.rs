@@ -26,10 +26,14 @@ const RUNNING: usize = 16;
 const SYSTEM_TOKENS: usize = 1000;
 /// Steps taken before measuring: new prompts are looked up in the first.
 const WARM_UP: usize = 100;
-/// Cells that running requests may grow by in all steps.
-const ROOM: usize = 20_000;
+/// Steps that can be measured: a cell for each running request in each must be free at first.
+const MOST_STEPS: usize = 2000;
+/// Cells that running requests may take.
+const ROOM: usize = RUNNING * (WARM_UP + MOST_STEPS) + 2000;
 /// New tokens of a request that is not to find room.
 const LARGE: usize = 40_000;
+/// Tokens after which a session forgets the later half of what was said.
+const LONGEST: usize = 90_000;
 
 /// A simulated model that notes when planning ends.
 struct Timed {
@@ -118,6 +122,9 @@ impl Bench {
     fn ask(&mut self, session: usize, new_tokens: usize, max_tokens: u32) {
         let new = text(&mut self.random, new_tokens);
         let context = &mut self.contexts[session];
+        if context.len() + new_tokens > LONGEST && new_tokens < LARGE {
+            context.truncate(LONGEST / 2);
+        }
         context.extend(new);
         let request = Request {
             ignore_eos: true,
@@ -270,9 +277,9 @@ fn main() -> std::io::Result<()> {
     let arguments = std::env::args().skip(1).filter(|it| !it.starts_with("--"));
     let mut arguments = arguments.collect::<Vec<_>>().into_iter();
     let steps = arguments.next().map_or(1000, |steps| {
+        let steps = steps.parse().expect("STEPS is the number of steps");
+        assert!(steps <= MOST_STEPS, "at most {MOST_STEPS} steps");
         steps
-            .parse()
-            .expect("STEPS is the number of steps to measure")
     });
     let mut policies: Vec<PolicySpec> = arguments
         .map(|name| name.parse().expect("POLICY is the name of a policy"))

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::constraint::ConstraintFactory;
 use crate::event::{Event, FinishReason, Started};
 use crate::offload::{CHUNK_TOKENS, Store};
-use crate::planning::{Candidates, Turn};
+use crate::planning::{Candidates, InFlight, Turn};
 use crate::residency::Residency;
 use crate::sampling::Scratch;
 use crate::sequence::{Reader, Sequence, Submission};
@@ -62,7 +62,7 @@ impl Default for EngineOptions {
 
 /// A request waits for another's prefill if it can share at least this many tokens more by
 /// waiting: fewer are computed faster than they are waited for.
-const WORTH_WAITING_FOR: usize = 32;
+pub(crate) const WORTH_WAITING_FOR: usize = 32;
 
 /// Serves many sequences on one model. See the [crate documentation](crate).
 pub struct Engine<M> {
@@ -326,23 +326,24 @@ impl<M: Model> Engine<M> {
     }
 
     /// Finds the longest resident prefix of waiting request `index`.
-    pub(crate) fn placement(&mut self, index: usize) -> Placement {
+    pub(crate) fn placement(&mut self, index: usize, in_flight: &[InFlight]) -> Placement {
         let Sequence { tokens, cursor, .. } = &mut self.waiting[index];
         // The last token is always computed: its logits are needed.
         let useful = &tokens[..tokens.len() - 1];
         let source = self.residency.longest_prefix(useful, cursor);
         let resident = source.map_or(0, |(_, tokens)| tokens as usize);
-        // A copy of the whole prompt is always worth it: nothing is left to compute.
+        // Another that will hold so many of its tokens is worth waiting for; one that will hold
+        // all of them always is: nothing is left to compute.
         let worth_it = useful.len().min(resident + WORTH_WAITING_FOR);
-        let wait = self.running.iter().any(|other| {
-            let Some(slot) = other.slot else { return false };
-            // Once `other` has computed the shared part it is resident, and waiting ends.
-            let computed = self.residency.len(slot) as usize;
-            computed <= resident
-                && computed < worth_it
-                && worth_it <= other.tokens.len()
-                && self.residency.passed(cursor, slot)
-                && other.tokens[computed..worth_it] == useful[computed..worth_it]
+        // Once the other has computed them they are resident, and waiting ends. Until then, all
+        // that it has computed must agree, and so be resident too.
+        let wait = in_flight.iter().any(|other| {
+            other.computed <= resident
+                && other.computed < worth_it
+                && worth_it <= other.length
+                && self.residency.passed(cursor, other.slot)
+                && self.running[other.index].tokens[other.computed..worth_it]
+                    == useful[other.computed..worth_it]
         });
         Placement {
             source,

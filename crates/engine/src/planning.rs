@@ -17,10 +17,23 @@ pub(crate) struct Candidates {
     pub(crate) waiting: Vec<Waiting>,
     /// For each of these, its index among all that wait and where it can be placed.
     pub(crate) placements: Vec<(usize, Placement)>,
+    /// The running requests, for those that wait.
+    in_flight: Vec<InFlight>,
     pub(crate) running: Vec<Running>,
     pub(crate) idle: Vec<Resident>,
     /// For each of these, its sequence.
     pub(crate) idle_ids: Vec<SequenceId>,
+}
+
+/// A running request whose prompt others may have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) slot: SequenceId,
+    /// Its index among the running.
+    pub(crate) index: usize,
+    /// Its tokens, and how many of them are computed.
+    pub(crate) length: usize,
+    pub(crate) computed: usize,
 }
 
 /// A running request's turn to put tokens into the batch.
@@ -40,9 +53,20 @@ impl<M: Model> Engine<M> {
     pub(crate) fn see_waiting(&mut self, seen: &mut Candidates) {
         seen.waiting.clear();
         seen.placements.clear();
+        seen.in_flight.clear();
+        let running = self.running.iter().enumerate();
+        seen.in_flight
+            .extend(running.filter_map(|(index, sequence)| {
+                sequence.slot.map(|slot| InFlight {
+                    slot,
+                    index,
+                    length: sequence.tokens.len(),
+                    computed: self.residency.len(slot) as usize,
+                })
+            }));
         let promised = self.promised_cells();
         for index in 0..self.waiting.len() {
-            let placement = self.placement(index);
+            let placement = self.placement(index, &seen.in_flight);
             if !placement.wait {
                 let request = self.as_waiting(&self.waiting[index], &placement, promised);
                 seen.waiting.push(request);
@@ -216,4 +240,72 @@ impl<M: Model> Engine<M> {
 /// Cells that a request is promised beside those of its tokens.
 fn growth(sequence: &Sequence) -> usize {
     GROWTH_RESERVE.min(sequence.max_tokens.saturating_sub(sequence.generated()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::WORTH_WAITING_FOR;
+    use crate::prefixes::{Cursor, common_prefix};
+    use crate::{EngineOptions, LatencyCurve, ModelLimits, Request, SimModel, SimVocabulary};
+
+    /// Who can be admitted, and on what, by searching from the beginning and comparing with every
+    /// running request.
+    fn naive(engine: &Engine<SimModel>) -> Vec<(usize, Option<(SequenceId, u32)>)> {
+        let residency = &engine.residency;
+        let candidate = |(index, sequence): (usize, &Sequence)| {
+            let useful = &sequence.tokens[..sequence.tokens.len() - 1];
+            let source = residency.longest_prefix(useful, &mut Cursor::default());
+            let resident = source.map_or(0, |(_, tokens)| tokens as usize);
+            let wait = engine.running.iter().any(|other| {
+                let computed = other.slot.map_or(0, |slot| residency.len(slot) as usize);
+                let shared = common_prefix(&other.tokens, useful);
+                let worth_it = shared == useful.len() || shared >= resident + WORTH_WAITING_FOR;
+                computed < shared && worth_it
+            });
+            (!wait).then_some((index, source))
+        };
+        let waiting = engine.waiting.iter().enumerate();
+        waiting.filter_map(candidate).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn candidates_equal_those_found_without_any_memory(
+            prompts in prop::collection::vec(
+                (0usize..3, prop::collection::vec(97u32..99, 1..60), 1u32..30), 1..14
+            ),
+            cells in 160u32..500,
+            sequences in 1u32..9,
+        ) {
+            let limits = ModelLimits {
+                cells,
+                sequences,
+                batch_tokens: 32,
+                ..SimModel::default().limits()
+            };
+            let model = SimModel::new(limits, LatencyCurve::default());
+            let vocabulary = Arc::new(SimVocabulary::default());
+            let mut engine = Engine::new(model, vocabulary, EngineOptions::default());
+            let mut seen = Candidates::default();
+            let mut completions = Vec::new();
+            let mut prompts = prompts.into_iter();
+            while !engine.is_idle() || prompts.len() > 0 {
+                for (trunk, tail, max_tokens) in prompts.by_ref().take(2) {
+                    let prompt = [vec![120; 20 * trunk], tail].concat();
+                    let request = Request::new(prompt).max_tokens(max_tokens);
+                    completions.push(engine.submit(request));
+                }
+                engine.see_waiting(&mut seen);
+                let found = seen.placements.iter();
+                let found: Vec<_> = found.map(|(index, it)| (*index, it.source)).collect();
+                prop_assert_eq!(found, naive(&engine));
+                engine.step();
+            }
+        }
+    }
 }

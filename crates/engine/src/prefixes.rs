@@ -87,8 +87,8 @@ impl PrefixTree {
     /// Sees to it that `id` can grow to so many tokens without allocating.
     pub(crate) fn reserve(&mut self, id: SequenceId, tokens: usize) {
         let path = &mut self.paths[id as usize];
-        path.tokens
-            .reserve_exact(tokens.saturating_sub(path.tokens.len()));
+        let more = tokens.saturating_sub(path.tokens.len());
+        path.tokens.reserve(more);
     }
 
     /// The sequence that holds the longest prefix of `tokens`, and how many tokens of it. Among
@@ -125,7 +125,8 @@ impl PrefixTree {
         (depth > 0).then_some((best, depth as u32))
     }
 
-    /// Whether all tokens of sequence `id` are among those that `cursor`'s search, just made, found.
+    /// Whether all tokens of sequence `id` are among those that the search of `cursor`, just made,
+    /// found.
     pub(crate) fn passed(&self, cursor: &Cursor, id: SequenceId) -> bool {
         let length = self.tokens(id).len() as u32;
         let tip = self.paths[id as usize].tip;

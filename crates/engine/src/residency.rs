@@ -295,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_that_was_shared_often_does_not_stay_in_pieces() {
+        let mut ledger = Residency::new(2, 512);
+        ledger.activate(0);
+        ledger.append(0, &[7; 400]);
+        for shared in 1..400 {
+            ledger.share(0, 1, shared);
+            ledger.activate(1);
+            ledger.append(1, &[8]);
+            ledger.truncate(1, 0);
+            ledger.deactivate(1, 0.0, None);
+            assert!(ledger.cells.runs() <= 3);
+        }
+        assert_eq!((ledger.cells.sole(0), ledger.free_cells()), (400, 112));
+    }
+
+    #[test]
     fn the_longest_prefix_wins_and_idle_beats_active() {
         let mut ledger = Residency::new(3, 64);
         ledger.activate(0);

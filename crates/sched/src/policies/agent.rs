@@ -151,10 +151,7 @@ impl Policy for Agent {
             return None;
         }
         let claim = self.claim(view, request);
-        let room = || {
-            let displaced = self.keeping.displaced_cells(claim, request.session);
-            request.needed_cells <= view.free_cells + displaced
-        };
+        let room = || self.keeping.finds_room(view, request, claim);
         (view.running.is_empty() || room()).then_some(claim)
     }
 

@@ -1,6 +1,6 @@
 //! What idle sequences are kept for, summed up once for all who would displace them.
 
-use crate::{Resident, View};
+use crate::{Resident, View, Waiting};
 
 /// The idle sequences of one situation.
 #[derive(Clone, Debug, Default)]
@@ -43,16 +43,20 @@ impl Keeping {
         }
     }
 
-    /// Cells of idle sequences that are kept for less than `claim` and are not `session`'s own.
-    pub(super) fn displaced_cells(&self, claim: f64, session: Option<u64>) -> u32 {
+    /// Whether a request finds its cells by displacing what is kept for less than `claim` and is
+    /// not its own session's.
+    pub(super) fn finds_room(&self, view: &View<'_>, request: &Waiting, claim: f64) -> bool {
         let less = self.kept.partition_point(|kept| kept.retention < claim);
         let all = self.kept[..less].last().map_or(0, |kept| kept.cells);
-        let Some(session) = session else { return all };
+        let spare = (view.free_cells + all).checked_sub(request.needed_cells);
+        let (Some(spare), Some(session)) = (spare, request.session) else {
+            return spare.is_some();
+        };
         let first = self.owned.partition_point(|(owner, ..)| *owner < session);
         let own = self.owned[first..]
             .iter()
             .take_while(|(owner, ..)| *owner == session)
             .filter(|(_, retention, _)| *retention < claim);
-        all - own.map(|(.., cells)| cells).sum::<u32>()
+        own.map(|(.., cells)| cells).sum::<u32>() <= spare
     }
 }

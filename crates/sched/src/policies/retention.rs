@@ -69,10 +69,7 @@ impl Policy for TimeToLive {
     }
 
     fn admission(&self, view: &View<'_>, request: &Waiting) -> Option<f64> {
-        let room = || {
-            let displaced = self.keeping.displaced_cells(PINNED, request.session);
-            request.needed_cells <= view.free_cells + displaced
-        };
+        let room = || self.keeping.finds_room(view, request, PINNED);
         let fits = request.fits && (view.running.is_empty() || room());
         fits.then_some(-request.session_arrived)
     }
