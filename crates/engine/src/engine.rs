@@ -1,6 +1,7 @@
 //! The engine's state, and how requests come in, are placed, give way and leave.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentinfer_sam::{Drafter, NoDrafts};
 use agentinfer_sched::{Policy, PolicySpec, Running, View, Waiting};
@@ -76,6 +77,8 @@ pub struct Engine<M> {
     pub(crate) scratch: Scratch,
     /// Requests that came by [`submit`](Engine::submit).
     submitted: u64,
+    /// Wall-clock time of the last step's decisions.
+    pub(crate) planned: Duration,
 }
 
 /// Where a request's prompt can be placed.
@@ -110,6 +113,7 @@ impl<M: Model> Engine<M> {
             batch: Batch::default(),
             scratch: Scratch::default(),
             submitted: 0,
+            planned: Duration::ZERO,
         }
     }
 
@@ -118,6 +122,19 @@ impl<M: Model> Engine<M> {
     pub fn with_drafter(mut self, drafter: Box<dyn Drafter>) -> Self {
         self.drafter = drafter;
         self
+    }
+
+    /// Replaces the policy by one that the options cannot name.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How long the last step took to decide what it computes, on the wall clock whatever clock the
+    /// model keeps.
+    pub fn last_plan(&self) -> Duration {
+        self.planned
     }
 
     /// Whether nothing is left to do.
