@@ -35,6 +35,16 @@ pub enum BenchError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A trace of sessions is malformed.
+    #[error("{path}, line {line}: {message}")]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// `skip` and `n` leave nothing to do.
     #[error("{path} has {tasks} tasks; skipping {skip} leaves none: lower --skip")]
     NoTasks {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `engine/` | the engine's speed beside llama.cpp's own programs |
 //! | `research.rs` | the research agent over a file of questions: quality, tokens, time |
-//! | `sched/` | scheduling policies on simulated time |
+//! | `sched/` | scheduling policies on simulated time, and on a real model for comparison |
 //! | `score.rs` | exact match and F1 of short answers |
 //! | `statistics.rs` | means and their uncertainty |
 //! | `report.rs` | the JSON file that every benchmark writes |

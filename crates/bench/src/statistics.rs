@@ -14,6 +14,18 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
 }
 
+/// Jain's index of fairness of shares: 1 where all are equal, one over their number where one has
+/// everything; 1 of nothing.
+pub(crate) fn jain(shares: &[f64]) -> f64 {
+    let sum: f64 = shares.iter().sum();
+    let squares: f64 = shares.iter().map(|share| share * share).sum();
+    if squares == 0.0 {
+        1.0
+    } else {
+        sum * sum / (shares.len() as f64 * squares)
+    }
+}
+
 /// Half the width of the mean's 95 % confidence interval, by Student's t.
 pub(crate) fn half_interval(values: &[f64]) -> f64 {
     /// Two-sided 95 % quantiles for 1 to 10 degrees of freedom; more are taken as 10, which errs
@@ -40,5 +52,9 @@ mod tests {
         assert_eq!(percentile(&[4.0, 1.0, 3.0, 2.0], 0.5), 2.0);
         assert!((half_interval(&[1.0, 2.0, 3.0]) - 4.303 / 3.0_f64.sqrt()).abs() < 1e-9);
         assert_eq!(half_interval(&[1.0]), 0.0);
+        assert_eq!(
+            (jain(&[2.0, 2.0]), jain(&[0.0, 0.0, 3.0])),
+            (1.0, 1.0 / 3.0)
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The engine's state, and how requests come in, are placed, give way and leave.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentinfer_sam::{Drafter, NoDrafts};
 use agentinfer_sched::{CostModel, Policy, PolicySpec, View};
@@ -95,6 +96,8 @@ pub struct Engine<M> {
     pub(crate) shares: Vec<Share>,
     /// Requests that came by [`submit`](Engine::submit).
     submitted: u64,
+    /// Wall-clock time of the last step's decisions.
+    pub(crate) planned: Duration,
 }
 
 /// Where a request's prompt can be placed.
@@ -138,6 +141,7 @@ impl<M: Model> Engine<M> {
             turns: Vec::new(),
             shares: Vec::new(),
             submitted: 0,
+            planned: Duration::ZERO,
         }
     }
 
@@ -146,6 +150,19 @@ impl<M: Model> Engine<M> {
     pub fn with_drafter(mut self, drafter: Box<dyn Drafter>) -> Self {
         self.drafter = drafter;
         self
+    }
+
+    /// Replaces the policy by one that the options cannot name.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How long the last step took to decide what it computes, on the wall clock whatever clock the
+    /// model keeps.
+    pub fn last_plan(&self) -> Duration {
+        self.planned
     }
 
     /// Whether nothing is left to do.

@@ -1,24 +1,30 @@
 //! A simulated model and its vocabulary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{Batch, Model, ModelError, ModelLimits, SequenceId, Token, Vocabulary};
 
-/// Seconds of a forward pass by number of tokens and context.
+/// Seconds of a forward pass. Each part is a curve of measured points with rising first numbers:
+/// straight lines between them, the slope of the last two beyond them, nothing where there are no
+/// points.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatencyCurve {
-    /// Measured points: tokens in the batch, seconds. Rising; straight lines between them, and
-    /// the slope of the last two beyond them.
+    /// Tokens in the batch, seconds.
     pub points: Vec<(u32, f64)>,
-    /// Seconds added per token computed and cell of its context.
-    pub seconds_per_context_cell: f64,
+    /// Tokens in the batch, seconds more per cell of their own context (its mean over the tokens).
+    pub context: Vec<(u32, f64)>,
+    /// Tokens in the batch, seconds more per resident cell, whoever's it is.
+    pub resident: Vec<(u32, f64)>,
+    /// Rows of logits, seconds more than for one.
+    pub rows: Vec<(u32, f64)>,
     /// Seconds per token to copy its cell out of the model, or back.
-    pub seconds_per_copied_cell: f64,
+    pub copied: f64,
 }
 
 impl Default for LatencyCurve {
     /// Qwen2.5-Coder 1.5B Q4_K_M on two cores: a step of one token takes 38 ms, and of 2, 4, 8,
-    /// 16, 32 and 64 tokens 1.4, 2.3, 5, 6, 10 and 18 times that.
+    /// 16, 32 and 64 tokens 1.4, 2.3, 5, 6, 10 and 18 times that; a cell of context 0.3
+    /// microseconds a token.
     fn default() -> Self {
         let relative = [
             (1, 1.0),
@@ -34,35 +40,39 @@ impl Default for LatencyCurve {
             .to_vec();
         Self {
             points,
-            seconds_per_context_cell: 3e-7,
-            seconds_per_copied_cell: 2e-5,
+            context: vec![(0, 0.0), (1, 3e-7)],
+            resident: Vec::new(),
+            rows: Vec::new(),
+            copied: 2e-5,
         }
     }
 }
 
 impl LatencyCurve {
-    /// Seconds that a forward pass takes.
-    pub fn seconds(&self, batch: &Batch) -> f64 {
+    /// Seconds that a forward pass takes while so many cells are resident.
+    pub fn seconds(&self, batch: &Batch, resident_cells: usize) -> f64 {
         let tokens = batch.entries.len() as f64;
-        let context: f64 = batch
-            .entries
-            .iter()
-            .map(|entry| f64::from(entry.position))
-            .sum();
-        self.at(tokens) + context * self.seconds_per_context_cell
+        let positions = batch.entries.iter().map(|entry| f64::from(entry.position));
+        let context = positions.sum::<f64>() / tokens;
+        let rows = batch.entries.iter().filter(|entry| entry.logits).count();
+        at(&self.points, tokens)
+            + at(&self.context, tokens) * context
+            + at(&self.resident, tokens) * resident_cells as f64
+            + at(&self.rows, rows as f64)
     }
+}
 
-    fn at(&self, tokens: f64) -> f64 {
-        let point = |index: usize| (f64::from(self.points[index].0), self.points[index].1);
-        match self.points.len() {
-            0 => 0.0,
-            1 => point(0).1,
-            count => {
-                let beyond = self.points.partition_point(|(x, _)| f64::from(*x) < tokens);
-                let right = beyond.clamp(1, count - 1);
-                let ((x0, y0), (x1, y1)) = (point(right - 1), point(right));
-                y0 + (y1 - y0) * (tokens - x0) / (x1 - x0)
-            }
+/// The value of a curve.
+fn at(points: &[(u32, f64)], x: f64) -> f64 {
+    let point = |index: usize| (f64::from(points[index].0), points[index].1);
+    match points.len() {
+        0 => 0.0,
+        1 => point(0).1,
+        count => {
+            let beyond = points.partition_point(|(known, _)| f64::from(*known) < x);
+            let right = beyond.clamp(1, count - 1);
+            let ((x0, y0), (x1, y1)) = (point(right - 1), point(right));
+            y0 + (y1 - y0) * (x - x0) / (x1 - x0)
         }
     }
 }
@@ -76,6 +86,9 @@ pub struct SimModel {
     curve: LatencyCurve,
     /// Per sequence, the hash of each prefix of its tokens.
     sequences: BTreeMap<SequenceId, Vec<u64>>,
+    /// How many sequences hold each cell, by the hash of the text up to it; counted only where
+    /// the curve asks for resident cells.
+    cells: HashMap<u64, u32>,
     rows: Vec<Option<Vec<f32>>>,
     clock: f64,
 }
@@ -100,8 +113,30 @@ impl SimModel {
             limits,
             curve,
             sequences: BTreeMap::new(),
+            cells: HashMap::new(),
             rows: Vec::new(),
             clock: 0.0,
+        }
+    }
+
+    /// Counts cells that a sequence has got.
+    fn hold(&mut self, hashes: &[u64]) {
+        if !self.curve.resident.is_empty() {
+            for hash in hashes {
+                *self.cells.entry(*hash).or_default() += 1;
+            }
+        }
+    }
+
+    /// Counts cells that a sequence has given up.
+    fn drop_cells(&mut self, hashes: &[u64]) {
+        for hash in hashes {
+            if let Some(count) = self.cells.get_mut(hash) {
+                *count -= 1;
+                if *count == 0 {
+                    self.cells.remove(hash);
+                }
+            }
         }
     }
 
@@ -146,12 +181,13 @@ impl Model for SimModel {
             }
             let before = hashes.last().copied().unwrap_or(0x9E37_79B9_7F4A_7C15);
             let hash = (before ^ u64::from(entry.token)).wrapping_mul(0x0100_0000_01B3_0001);
-            hashes.push(hash ^ (hash >> 29));
-            let hash = *hashes.last().unwrap_or(&0);
+            let hash = hash ^ (hash >> 29);
+            hashes.push(hash);
+            self.hold(&[hash]);
             let row = entry.logits.then(|| self.row(hash));
             self.rows.push(row);
         }
-        self.clock += self.curve.seconds(batch);
+        self.clock += self.curve.seconds(batch, self.cells.len());
         Ok(())
     }
 
@@ -162,6 +198,7 @@ impl Model for SimModel {
 
     fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
         let shared = self.sequences[&from][..tokens as usize].to_vec();
+        self.hold(&shared);
         let previous = self.sequences.insert(to, shared);
         assert!(
             previous.is_none_or(|cells| cells.is_empty()),
@@ -175,7 +212,8 @@ impl Model for SimModel {
             hashes.len() >= tokens as usize,
             "sequence {sequence} is shorter than {tokens}"
         );
-        hashes.truncate(tokens as usize);
+        let dropped = hashes.split_off(tokens as usize);
+        self.drop_cells(&dropped);
     }
 
     fn saved_format(&self) -> Option<String> {
@@ -183,7 +221,7 @@ impl Model for SimModel {
     }
 
     fn save(&mut self, sequence: SequenceId, from: u32, to: u32) -> Result<Vec<u8>, ModelError> {
-        self.clock += f64::from(to - from) * self.curve.seconds_per_copied_cell;
+        self.clock += f64::from(to - from) * self.curve.copied;
         let hashes = &self.sequences[&sequence][from as usize..to as usize];
         Ok(hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect())
     }
@@ -195,14 +233,16 @@ impl Model for SimModel {
         tokens: u32,
         saved: &[u8],
     ) -> Result<(), ModelError> {
-        self.clock += f64::from(tokens) * self.curve.seconds_per_copied_cell;
+        self.clock += f64::from(tokens) * self.curve.copied;
         let hashes = self.sequences.entry(sequence).or_default();
         let (saved, rest) = saved.as_chunks::<8>();
         if hashes.len() != from as usize || saved.len() != tokens as usize || !rest.is_empty() {
             let message = format!("{} cells at {from} after {}", saved.len(), hashes.len());
             return Err(ModelError(message));
         }
-        hashes.extend(saved.iter().map(|hash| u64::from_le_bytes(*hash)));
+        let restored: Vec<u64> = saved.iter().map(|hash| u64::from_le_bytes(*hash)).collect();
+        hashes.extend(&restored);
+        self.hold(&restored);
         Ok(())
     }
 
@@ -278,5 +318,47 @@ impl Vocabulary for SimVocabulary {
 
     fn end_of_sequence(&self) -> Option<Token> {
         Some(END)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Entry;
+
+    #[test]
+    fn a_step_takes_the_sum_of_its_parts() {
+        let curve = LatencyCurve {
+            points: vec![(1, 1.0), (3, 3.0)],
+            context: vec![(1, 0.1), (2, 0.3)],
+            resident: vec![(0, 0.0), (1, 0.01)],
+            rows: vec![(1, 0.0), (2, 0.5)],
+        };
+        let limits = SimModel::default().limits();
+        let mut model = SimModel::new(limits, curve);
+        let mut step = |tokens: &[(SequenceId, u32, bool)]| {
+            let entry = |&(sequence, position, logits): &(SequenceId, u32, bool)| Entry {
+                token: 7,
+                position,
+                sequence,
+                logits,
+            };
+            let begin = model.now();
+            let entries = tokens.iter().map(entry).collect();
+            model.forward(&Batch { entries }).expect("sound");
+            let seconds = model.now() - begin;
+            if tokens.len() == 3 {
+                model.share(0, 1, 2);
+                model.truncate(0, 1);
+            }
+            seconds
+        };
+        // Three tokens; 0.5 a cell of a mean context of 1; 3 cells at 0.03; one row.
+        let first = step(&[(0, 0, false), (0, 1, false), (0, 2, true)]);
+        assert!((first - (3.0 + 0.5 + 0.09)).abs() < 1e-9, "{first}");
+        // Both sequences hold the beginning of one text of three tokens: cells count once.
+        let second = step(&[(0, 1, true), (1, 2, true)]);
+        let expected = 2.0 + 0.3 * 1.5 + 3.0 * 0.02 + 0.5;
+        assert!((second - expected).abs() < 1e-9, "{second}");
     }
 }

@@ -1,5 +1,7 @@
 //! One step: draft, batch, forward, verify, commit.
 
+use std::time::Instant;
+
 use crate::event::{Event, FinishReason, TokenEvent};
 use crate::sampling;
 use crate::sequence::{Reader, Sequence};
@@ -45,11 +47,13 @@ impl<M: Model> Engine<M> {
             return Progress::Idle;
         }
         let begin = self.model.now();
+        let plan = Instant::now();
         self.attend_disk();
         self.attend_clients();
         self.admit();
         let mut shares = std::mem::take(&mut self.shares);
         self.form_batch(&mut shares);
+        self.planned = plan.elapsed();
         let formed = self.model.now();
         if shares.is_empty() {
             self.shares = shares;

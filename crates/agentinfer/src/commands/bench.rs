@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use agentinfer_agent::AgentOptions;
 use agentinfer_bench::engine::{Case, EngineBenchOptions, run_engine_bench};
-use agentinfer_bench::sched::{PolicySpec, SchedOptions, run_sched_bench};
+use agentinfer_bench::sched::{Contender, PolicySpec, RealOptions, SchedOptions, run_sched_bench};
 use agentinfer_bench::{BenchReport, ModelFile, ResearchOptions, research};
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -102,16 +102,25 @@ pub(crate) struct ResearchArgs {
 
 /// Compare scheduling policies on simulated time.
 ///
-/// Deep-research sessions and short calls of their tools share one server: the production engine
-/// and scheduler with a model that only takes time (that of Qwen2.5-Coder 1.5B on two cores).
+/// Agents' sessions, synthetic ones of deep research or recorded ones, share one server: the
+/// production engine and scheduler with a model that only takes time (that of Qwen2.5-Coder 1.5B on
+/// two cores). Traces are read in three formats, which docs/bench.md describes.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  \
-    agentinfer bench sched --policies fcfs,paper:lambda_max=8:k=2 --load 4,8 --pressure 1.5")]
+#[command(after_long_help = "Examples:\n  \
+    agentinfer bench sched --policies fcfs,paper:lambda_max=8:k=2 --load 4,8 --pressure 1.5\n  \
+    agentinfer bench sched --trace requests.jsonl --trace traces/ --scale 0.25 --json sched.json")]
 pub(crate) struct SchedArgs {
-    /// The policies, separated by commas; ratios are relative to the first
-    /// [default: fcfs,sjf,lpm,las,paper,agent].
+    /// The policies, separated by commas; ratios are relative to the first. The bound knows the
+    /// future [default: fcfs,sjf,lpm,las,paper,agent,bound].
     #[arg(long, value_delimiter = ',', value_name = "POLICY,...")]
-    policies: Vec<PolicySpec>,
+    policies: Vec<Contender>,
+    /// Recorded sessions: a file, or a folder of .jsonl files; may be given several times
+    /// [default: synthetic sessions].
+    #[arg(long, value_name = "FILE|DIR")]
+    trace: Vec<PathBuf>,
+    /// Multiplies every length in tokens, to fit long sessions into fewer cells.
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    scale: f64,
     /// How many sessions share the server [default: 4].
     #[arg(long, value_delimiter = ',', value_name = "N,...")]
     load: Vec<usize>,
@@ -119,12 +128,56 @@ pub(crate) struct SchedArgs {
     /// [default: 1,1.5,2.5].
     #[arg(long, value_delimiter = ',', value_name = "X,...")]
     pressure: Vec<f64>,
-    /// How many random workloads of each kind.
+    /// How many times as long tools take [default: 1].
+    #[arg(long, value_delimiter = ',', value_name = "X,...")]
+    tool_latency: Vec<f64>,
+    /// Requests that run at once [default: as the server's].
+    #[arg(long, value_name = "N")]
+    max_running: Option<usize>,
+    /// How many random workloads of each kind: other sessions and other arrivals.
     #[arg(long, default_value_t = 5, value_name = "N")]
     seeds: u64,
+    /// Simulate this model, whose steps are measured first, and play the first workload on it in
+    /// real time as well: a name from `agentinfer models list` or a GGUF file.
+    #[arg(long, value_name = "MODEL")]
+    real: Option<String>,
+    /// The policies that are played in real time [default: the first and the last of --policies].
+    #[arg(
+        long,
+        requires = "real",
+        value_delimiter = ',',
+        value_name = "POLICY,..."
+    )]
+    real_policies: Vec<PolicySpec>,
+    /// Threads that compute in real time [default: one per usable core].
+    #[arg(long, requires = "real", value_name = "N")]
+    threads: Option<u32>,
     /// Write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+impl SchedArgs {
+    /// The real model, if one is wanted.
+    fn real(&self, policies: &[Contender]) -> Result<Option<RealOptions>> {
+        let Some(name) = &self.real else {
+            return Ok(None);
+        };
+        let served: Vec<PolicySpec> = policies
+            .iter()
+            .filter_map(|contender| match contender {
+                Contender::Policy(policy) => Some(*policy),
+                Contender::Bound => None,
+            })
+            .collect();
+        let mut ends: Vec<PolicySpec> = served.first().into_iter().copied().collect();
+        ends.extend(served.last().filter(|last| Some(*last) != served.first()));
+        Ok(Some(RealOptions {
+            model: agentinfer_models::resolve(name)?,
+            threads: self.threads,
+            policies: or(self.real_policies.clone(), ends),
+        }))
+    }
 }
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
@@ -132,7 +185,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         match command {
             Command::Engine(args) => engine(args).await?,
             Command::Research(args) => agent(*args).await?,
-            Command::Sched(args) => sched(args)?,
+            Command::Sched(args) => sched(args).await?,
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -161,30 +214,38 @@ async fn engine(args: EngineArgs) -> Result<()> {
     )
 }
 
-fn sched(args: SchedArgs) -> Result<()> {
+async fn sched(args: SchedArgs) -> Result<()> {
     let started = SystemTime::now();
-    let mut options = SchedOptions {
+    let default = SchedOptions::default();
+    let policies = or(args.policies.clone(), default.policies);
+    let options = SchedOptions {
+        real: args.real(&policies)?,
+        policies,
+        traces: args.trace,
+        scale: args.scale,
+        loads: or(args.load, default.loads),
+        pressures: or(args.pressure, default.pressures),
+        tool_latencies: or(args.tool_latency, default.tool_latencies),
+        max_running: args.max_running.unwrap_or(default.max_running),
         seeds: args.seeds,
-        ..SchedOptions::default()
     };
-    if !args.policies.is_empty() {
-        options.policies = args.policies;
-    }
-    if !args.load.is_empty() {
-        options.loads = args.load;
-    }
-    if !args.pressure.is_empty() {
-        options.pressures = args.pressure;
-    }
-    let results = run_sched_bench(&options, output::note)?;
+    let work = run_sched_bench(&options, output::note);
+    let results = unless_interrupted(work).await??;
     output::line(results.table())?;
+    let models = args.real.into_iter().zip(&options.real);
+    let models = models.map(|(name, real)| (name, ModelFile::at(&real.model)));
     report(
         "sched",
-        BTreeMap::new(),
+        models.collect(),
         started,
         results,
         args.json.as_deref(),
     )
+}
+
+/// What was given, or the default where nothing was.
+fn or<T>(given: Vec<T>, default: Vec<T>) -> Vec<T> {
+    if given.is_empty() { default } else { given }
 }
 
 async fn agent(args: ResearchArgs) -> Result<()> {

@@ -1,237 +1,220 @@
 //! Scheduling policies compared on simulated time: the production engine and scheduler, a model
-//! that only takes time, and agents' sessions with tools in between.
+//! that only takes time, and agents' sessions, synthetic or recorded, with tools in between.
 
+mod bound;
+mod calibrate;
+mod contender;
+mod options;
+mod real;
 mod replay;
+mod results;
+mod script;
+mod trace;
 mod workload;
 
-use std::fmt::Write;
-
-use agentinfer_engine::LatencyCurve;
 pub use agentinfer_engine::PolicySpec;
-use serde::Serialize;
+use agentinfer_engine::{EngineOptions, LatencyCurve};
 
-pub use replay::{CallOutcome, Outcome, replay};
-pub use workload::{Call, Helper, Session, Workload};
+pub use contender::Contender;
+pub use options::SchedOptions;
+pub use real::{RealOptions, ValidationRow};
+pub use replay::{SimulatedServer, replay};
+pub use results::{CurveRow, SchedResults, SchedRow, TraceRow};
+pub use script::{CallOutcome, Outcome};
+pub use trace::Trace;
+pub use workload::{Call, Prefix, Session, Workload};
 
 use crate::BenchError;
-use crate::statistics::{half_interval, mean, percentile};
 
 /// Cells beside the longest session that are always there, so that its helpers can run.
 const SPARE_CELLS: usize = 1024;
 
-/// What to compare.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SchedOptions {
-    /// The policies; ratios are relative to the first.
-    pub policies: Vec<PolicySpec>,
-    /// How many sessions share the server, once per value.
-    pub loads: Vec<usize>,
-    /// How many times the KV cells the sessions would fill together, once per value: at 1 all fit.
-    pub pressures: Vec<f64>,
-    /// How many random workloads of each kind.
-    pub seeds: u64,
+/// Where sessions come from.
+enum Source {
+    Synthetic,
+    Recorded(Trace),
 }
 
-impl Default for SchedOptions {
-    /// The situation of the paper: four sessions, memory that becomes insufficient.
-    fn default() -> Self {
-        Self {
-            policies: PolicySpec::all().to_vec(),
-            loads: vec![4],
-            pressures: vec![1.0, 1.5, 2.5],
-            seeds: 5,
+impl Source {
+    fn name(&self) -> &str {
+        match self {
+            Self::Synthetic => "research",
+            Self::Recorded(trace) => &trace.name,
         }
     }
-}
 
-/// One workload under one policy.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SchedRow {
-    /// The policy.
-    pub policy: String,
-    /// The kind of workload.
-    pub trace: &'static str,
-    /// Which random workload.
-    pub seed: u64,
-    /// Sessions that share the server.
-    pub load: usize,
-    /// How many times the KV cells the sessions would fill together.
-    pub pressure: f64,
-    /// KV cells.
-    pub cells: u32,
-    /// Mean seconds from a session's arrival to its end.
-    pub completion_mean_s: f64,
-    /// 95th percentile of the same.
-    pub completion_p95_s: f64,
-    /// Mean seconds of a call, waiting included.
-    pub call_mean_s: f64,
-    /// Mean seconds to a call's first token.
-    pub ttft_mean_s: f64,
-    /// Prompt tokens that were resident, by all prompt tokens.
-    pub hit_rate: f64,
-    /// Prompt tokens of sessions that had been computed before.
-    pub recomputed_tokens: u64,
-    /// Prompt tokens copied back from host memory or disk: none, nothing is put there yet.
-    pub restored_tokens: u64,
-    /// Generated tokens a second, until the last session ends.
-    pub throughput_tok_s: f64,
-}
+    /// One of its workloads; what was recorded is scaled already.
+    fn workload(&self, load: usize, seed: u64, scale: f64) -> Workload {
+        match self {
+            Self::Synthetic => Workload::research(load, seed, scale),
+            Self::Recorded(trace) => Workload::choose(&trace.sessions, load, seed),
+        }
+    }
 
-/// All that was compared.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SchedResults {
-    /// One row per load, pressure, seed and policy.
-    pub policies: Vec<SchedRow>,
+    /// Its row in the results, if it was recorded.
+    fn row(&self) -> Option<TraceRow> {
+        let Self::Recorded(trace) = self else {
+            return None;
+        };
+        let longest = trace.sessions.iter().map(Session::longest_context);
+        Some(TraceRow {
+            trace: trace.name.clone(),
+            sessions: trace.sessions.len(),
+            calls: trace
+                .sessions
+                .iter()
+                .map(|session| session.calls.len())
+                .sum(),
+            skipped: trace.skipped,
+            longest_context: longest.max().unwrap_or(0),
+        })
+    }
 }
 
 /// Plays every workload under every policy.
 ///
 /// # Errors
-/// [`BenchError::Option`] when nothing is to be compared or a number makes no sense.
-pub fn run_sched_bench(
+/// [`BenchError::Option`] when nothing is to be compared or a number makes no sense, the errors of
+/// [`Trace::read`] and [`replay`], and [`BenchError::Llama`] when a real model cannot be loaded.
+pub async fn run_sched_bench(
     options: &SchedOptions,
     mut progress: impl FnMut(&str),
 ) -> Result<SchedResults, BenchError> {
-    check(options)?;
-    let mut rows = Vec::new();
-    for &load in &options.loads {
-        for &pressure in &options.pressures {
-            for seed in 1..=options.seeds {
-                let workload = Workload::research(load, seed);
-                let wanted = workload.working_set() as f64 / pressure;
-                let least = workload.longest_context() + SPARE_CELLS;
-                let cells = (wanted as usize).max(least) as u32;
-                for &policy in &options.policies {
-                    let outcome = replay(&workload, policy, cells, LatencyCurve::default())?;
-                    rows.push(SchedRow {
+    options.check()?;
+    let sources = sources(options)?;
+    let mut results = SchedResults {
+        traces: sources.iter().filter_map(Source::row).collect(),
+        ..SchedResults::default()
+    };
+    let mut curve = LatencyCurve::default();
+    if let Some(real) = &options.real {
+        progress("measuring the model's steps; leave the machine alone until the end");
+        curve = real::measured(real).await?;
+        results.curve = Some(curve.clone().into());
+        for source in &sources {
+            let rows = validation(source, options, real, &curve).await?;
+            results.validation.extend(rows);
+            progress(&format!("{}: played for real", source.name()));
+        }
+    }
+    for source in &sources {
+        for &load in &options.loads {
+            for &tool_latency in &options.tool_latencies {
+                for seed in 1..=options.seeds {
+                    let workload = source.workload(load, seed, options.scale);
+                    let workload = workload.with_tool_latency(tool_latency);
+                    let named = SchedRow {
+                        trace: source.name().to_owned(),
                         seed,
                         load,
-                        pressure,
-                        cells,
-                        ..row(policy, &outcome)
-                    });
+                        tool_latency,
+                        ..SchedRow::default()
+                    };
+                    results
+                        .policies
+                        .extend(play(&workload, options, &curve, &named)?);
                 }
+                let name = source.name();
+                progress(&format!(
+                    "{name}, {load} sessions, tools take {tool_latency} times as long: done"
+                ));
             }
-            progress(&format!("{load} sessions at pressure {pressure}: done"));
         }
     }
-    Ok(SchedResults { policies: rows })
+    Ok(results)
 }
 
-fn check(options: &SchedOptions) -> Result<(), BenchError> {
-    let refuse = |field, message: &str| {
-        Err(BenchError::Option {
-            field,
-            message: message.to_owned(),
-        })
-    };
-    if options.policies.is_empty() {
-        return refuse("policies", "name at least one");
-    }
-    if options.seeds == 0 {
-        return refuse("seeds", "at least 1 is needed");
-    }
-    if options.loads.contains(&0) {
-        return refuse("load", "at least 1 session is needed");
-    }
-    let sound = |pressure: &f64| pressure.is_finite() && *pressure > 0.0;
-    if !options.pressures.iter().all(sound) {
-        return refuse("pressure", "must be above 0");
-    }
-    Ok(())
+/// Plays a source's first workload for real.
+async fn validation(
+    source: &Source,
+    options: &SchedOptions,
+    real: &RealOptions,
+    curve: &LatencyCurve,
+) -> Result<Vec<ValidationRow>, BenchError> {
+    let (load, pressure) = (options.loads[0], options.pressures[0]);
+    let workload = source.workload(load, 1, options.scale);
+    let workload = workload.with_tool_latency(options.tool_latencies[0]);
+    let server = server(options, cells(&workload, pressure), curve);
+    let rows = real::validate(&workload, real, &server).await?;
+    let named = rows.into_iter().map(|row| ValidationRow {
+        trace: source.name().to_owned(),
+        pressure,
+        ..row
+    });
+    Ok(named.collect())
 }
 
-fn row(policy: PolicySpec, outcome: &Outcome) -> SchedRow {
-    let calls = &outcome.calls;
-    let call_mean = |of: fn(&CallOutcome) -> f64| mean(calls.iter().map(of));
-    let sum =
-        |of: fn(&CallOutcome) -> u32| -> u64 { calls.iter().map(|call| u64::from(of(call))).sum() };
-    let generated = sum(|call| call.completion_tokens);
-    SchedRow {
-        policy: policy.to_string(),
-        trace: "research",
-        seed: 0,
-        load: 0,
-        pressure: 0.0,
-        cells: 0,
-        completion_mean_s: mean(outcome.session_seconds.iter().copied()),
-        completion_p95_s: percentile(&outcome.session_seconds, 0.95),
-        call_mean_s: call_mean(|call| call.seconds),
-        ttft_mean_s: call_mean(|call| call.ttft_seconds),
-        hit_rate: sum(|call| call.cached_tokens) as f64 / sum(|call| call.prompt_tokens) as f64,
-        recomputed_tokens: sum(|call| call.recomputed_tokens),
-        restored_tokens: 0,
-        throughput_tok_s: generated as f64 / outcome.seconds,
+fn sources(options: &SchedOptions) -> Result<Vec<Source>, BenchError> {
+    if options.traces.is_empty() {
+        return Ok(vec![Source::Synthetic]);
+    }
+    let read = |path| Trace::read(path, options.scale).map(Source::Recorded);
+    options.traces.iter().map(|path| read(path)).collect()
+}
+
+fn server(options: &SchedOptions, cells: u32, curve: &LatencyCurve) -> SimulatedServer {
+    SimulatedServer {
+        options: EngineOptions {
+            max_running: options.max_running,
+            ..EngineOptions::default()
+        },
+        ..SimulatedServer::new(cells, curve.clone())
     }
 }
 
-impl SchedResults {
-    /// A table for people: per load, pressure and policy the means over the seeds, and session
-    /// completion relative to the first policy with its 95 % confidence interval.
-    pub fn table(&self) -> String {
-        let mut text = String::from(
-            "load pressure policy           session s  relative         call s  ttft s  hits  \
-             recomputed\n",
-        );
-        let mut done: Vec<(usize, f64, &str)> = Vec::new();
-        for row in &self.policies {
-            let key = (row.load, row.pressure, row.policy.as_str());
-            if done.contains(&key) {
-                continue;
-            }
-            done.push(key);
-            let group: Vec<_> = self.group(row).collect();
-            let ratios: Vec<f64> = group.iter().filter_map(|row| self.relative(row)).collect();
-            let average = |of: fn(&SchedRow) -> f64| mean(group.iter().map(|row| of(row)));
-            let _ = writeln!(
-                text,
-                "{:4} {:8} {:16} {:9.1}  {:.3} ± {:.3}  {:9.2} {:7.2} {:4.0}% {:11.0}",
-                row.load,
-                row.pressure,
-                row.policy,
-                average(|row| row.completion_mean_s),
-                mean(ratios.iter().copied()),
-                half_interval(&ratios),
-                average(|row| row.call_mean_s),
-                average(|row| row.ttft_mean_s),
-                100.0 * average(|row| row.hit_rate),
-                average(|row| row.recomputed_tokens as f64),
-            );
+/// Plays one workload at every pressure under every policy; `named` says which it is.
+fn play(
+    workload: &Workload,
+    options: &SchedOptions,
+    curve: &LatencyCurve,
+    named: &SchedRow,
+) -> Result<Vec<SchedRow>, BenchError> {
+    let roomy = server(options, cells(workload, 1.0), curve);
+    let alone = (0..workload.sessions.len()).map(|session| {
+        let outcome = replay(&workload.alone(session), Contender::default(), &roomy)?;
+        Ok(outcome.session_seconds[0])
+    });
+    let alone: Vec<f64> = alone.collect::<Result<_, BenchError>>()?;
+    let mut rows = Vec::new();
+    for &pressure in &options.pressures {
+        let cells = cells(workload, pressure);
+        for &policy in &options.policies {
+            let outcome = replay(workload, policy, &server(options, cells, curve))?;
+            rows.push(SchedRow {
+                policy: policy.to_string(),
+                trace: named.trace.clone(),
+                seed: named.seed,
+                load: named.load,
+                tool_latency: named.tool_latency,
+                pressure,
+                cells,
+                ..SchedRow::of(&outcome, &alone)
+            });
         }
-        text
     }
+    Ok(rows)
+}
 
-    /// The rows that differ from `row` by the seed only.
-    fn group<'a>(&'a self, row: &'a SchedRow) -> impl Iterator<Item = &'a SchedRow> {
-        self.policies.iter().filter(move |other| {
-            (other.load, other.pressure, &other.policy) == (row.load, row.pressure, &row.policy)
-        })
-    }
-
-    /// A row's mean session completion by that of the first policy on the same workload.
-    fn relative(&self, row: &SchedRow) -> Option<f64> {
-        let first = &self.policies.first()?.policy;
-        let base = self.policies.iter().find(|other| {
-            (other.load, other.pressure, other.seed) == (row.load, row.pressure, row.seed)
-                && other.policy == *first
-        })?;
-        Some(row.completion_mean_s / base.completion_mean_s)
-    }
+/// The KV cells that a workload would fill `pressure` times.
+fn cells(workload: &Workload, pressure: f64) -> u32 {
+    let wanted = workload.working_set() as f64 / pressure;
+    let least = workload.longest_context() + SPARE_CELLS;
+    (wanted as usize).max(least) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_policy_plays_the_same_workloads() {
+    #[tokio::test]
+    async fn every_policy_plays_the_same_workloads() {
         let options = SchedOptions {
             loads: vec![2],
             pressures: vec![2.0],
             seeds: 2,
             ..SchedOptions::default()
         };
-        let results = run_sched_bench(&options, |_| {}).expect("plays");
+        let results = run_sched_bench(&options, |_| {}).await.expect("plays");
         assert_eq!(results.policies.len(), 2 * options.policies.len());
         let table = results.table();
         assert_eq!(table.lines().count(), 1 + options.policies.len());
@@ -242,43 +225,31 @@ mod tests {
         for row in &results.policies {
             assert!(row.hit_rate > 0.0 && row.hit_rate < 1.0, "{row:?}");
             assert!(row.ttft_mean_s < row.call_mean_s, "{row:?}");
+            assert!(row.completion_p50_s <= row.completion_p99_s, "{row:?}");
+            assert!(row.slowdown_mean <= row.slowdown_max, "{row:?}");
+            assert!(row.plan_us_p99 > 0.0, "{row:?}");
         }
     }
 
-    #[test]
-    fn what_makes_no_sense_is_refused_by_name() {
-        let default = SchedOptions::default;
-        for (options, field) in [
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused_by_name() {
+        type Change = fn(&mut SchedOptions);
+        let changes: [(Change, &str); 7] = [
+            (|options| options.policies.clear(), "policies"),
+            (|options| options.seeds = 0, "seeds"),
+            (|options| options.max_running = 0, "max-running"),
+            (|options| options.loads = vec![0], "load"),
+            (|options| options.pressures = vec![-1.0], "pressure"),
             (
-                SchedOptions {
-                    policies: Vec::new(),
-                    ..default()
-                },
-                "policies",
+                |options| options.tool_latencies = vec![f64::NAN],
+                "tool-latency",
             ),
-            (
-                SchedOptions {
-                    seeds: 0,
-                    ..default()
-                },
-                "seeds",
-            ),
-            (
-                SchedOptions {
-                    loads: vec![0],
-                    ..default()
-                },
-                "load",
-            ),
-            (
-                SchedOptions {
-                    pressures: vec![-1.0],
-                    ..default()
-                },
-                "pressure",
-            ),
-        ] {
-            match run_sched_bench(&options, |_| {}) {
+            (|options| options.scale = 2.0, "scale"),
+        ];
+        for (change, field) in changes {
+            let mut options = SchedOptions::default();
+            change(&mut options);
+            match run_sched_bench(&options, |_| {}).await {
                 Err(BenchError::Option { field: named, .. }) => assert_eq!(named, field),
                 other => panic!("{field}: {other:?}"),
             }
