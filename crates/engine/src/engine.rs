@@ -10,12 +10,13 @@ use tokio::sync::mpsc;
 use crate::constraint::ConstraintFactory;
 use crate::event::{Event, FinishReason, Started};
 use crate::offload::{CHUNK_TOKENS, Store};
+use crate::pace::Pace;
 use crate::planning::{Candidates, InFlight, Turn};
 use crate::residency::Residency;
 use crate::sampling::Scratch;
 use crate::sequence::{Reader, Sequence, Submission};
 use crate::sessions::Sessions;
-use crate::stats::{EngineStats, add, set};
+use crate::stats::{EngineStats, StatsSnapshot, add, set};
 use crate::step::Share;
 use crate::tenants::Tenants;
 use crate::{Batch, Completion, EngineError, Model, ModelLimits, Request, SequenceId, Vocabulary};
@@ -84,6 +85,7 @@ pub struct Engine<M> {
     pub(crate) least_served: f64,
     /// What computing and copying cost on this machine.
     pub(crate) costs: CostModel,
+    pub(crate) pace: Pace,
     pub(crate) waiting: Vec<Sequence>,
     pub(crate) running: Vec<Sequence>,
     /// Ended requests whose last events their clients have not taken yet.
@@ -125,6 +127,7 @@ impl<M: Model> Engine<M> {
             tenants: Tenants::default(),
             least_served: 0.0,
             costs: CostModel::default(),
+            pace: Pace::default(),
             model,
             limits,
             vocabulary,
@@ -157,6 +160,11 @@ impl<M: Model> Engine<M> {
     pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Self {
         self.policy = policy;
         self
+    }
+
+    /// The engine's counters.
+    pub fn stats(&self) -> StatsSnapshot {
+        self.stats.snapshot()
     }
 
     /// How long the last step took to decide what it computes, on the wall clock whatever clock the

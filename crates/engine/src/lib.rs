@@ -37,6 +37,7 @@ mod handle;
 mod model;
 mod offload;
 mod offloading;
+mod pace;
 mod planning;
 mod prefixes;
 mod request;

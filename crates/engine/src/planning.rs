@@ -1,5 +1,7 @@
 //! The engine's situation as a scheduling policy sees it.
 
+use std::cmp::Ordering;
+
 use agentinfer_sched::{Resident, Running, View, Waiting};
 
 use crate::engine::Placement;
@@ -43,7 +45,7 @@ pub(crate) struct Turn {
     /// Whether only one of its tokens is not computed.
     pub(crate) decodes: bool,
     /// Who has more comes first, among those that prefill.
-    tenure: f64,
+    pub(crate) tenure: f64,
     /// Its index among the running: the order of equals.
     index: usize,
 }
@@ -168,22 +170,18 @@ impl<M: Model> Engine<M> {
         turns.clear();
         let view = self.view();
         let running = self.running.iter().enumerate();
-        turns.extend(running.map(|(index, sequence)| {
-            let decodes = self.uncomputed(sequence) == 1;
-            let tenure = match decodes {
-                true => 0.0,
-                false => self.policy.tenure(&view, &self.as_running(sequence)),
-            };
-            Turn {
-                request: sequence.id,
-                decodes,
-                tenure,
-                index,
-            }
+        turns.extend(running.map(|(index, sequence)| Turn {
+            request: sequence.id,
+            decodes: self.uncomputed(sequence) == 1,
+            tenure: self.policy.tenure(&view, &self.as_running(sequence)),
+            index,
         }));
         turns.sort_unstable_by(|a, b| {
             let phase = b.decodes.cmp(&a.decodes);
-            let tenure = b.tenure.total_cmp(&a.tenure);
+            let tenure = match a.decodes {
+                true => Ordering::Equal,
+                false => b.tenure.total_cmp(&a.tenure),
+            };
             phase.then(tenure).then(a.index.cmp(&b.index))
         });
     }

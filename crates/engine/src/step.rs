@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::event::{Event, FinishReason, TokenEvent};
+use crate::pace::Work;
 use crate::sampling;
 use crate::sequence::{Reader, Sequence};
 use crate::stats::{add, set};
@@ -52,7 +53,7 @@ impl<M: Model> Engine<M> {
         self.attend_clients();
         self.admit();
         let mut shares = std::mem::take(&mut self.shares);
-        self.form_batch(&mut shares);
+        let work = self.form_batch(&mut shares);
         self.planned = plan.elapsed();
         let formed = self.model.now();
         if shares.is_empty() {
@@ -68,6 +69,8 @@ impl<M: Model> Engine<M> {
         let outcome = self.model.forward(&batch);
         self.batch = batch;
         let computed = self.model.now();
+        let share = self.policy.prefill_share();
+        self.pace.note(work, computed - formed, share);
         let mut sampling_seconds = 0.0;
         match outcome {
             Ok(()) => {
@@ -100,16 +103,23 @@ impl<M: Model> Engine<M> {
     }
 
     /// Fills the batch: decodes with their drafts first, then prefill in the policy's order.
-    fn form_batch(&mut self, shares: &mut Vec<Share>) {
+    fn form_batch(&mut self, shares: &mut Vec<Share>) -> Work {
         shares.clear();
         let now = self.model.now();
         let mut room = self.limits.batch_tokens as usize;
         let mut turns = std::mem::take(&mut self.turns);
         self.order_turns(&mut turns);
         let decodes = turns.iter().filter(|turn| turn.decodes).count();
+        let decoding = turns[..decodes].iter().map(|turn| turn.tenure);
+        let first = decoding.fold(f64::NEG_INFINITY, f64::max);
+        let mut work = Work::Decode;
         for (place, turn) in turns.iter().enumerate() {
             if place == decodes && !shares.is_empty() {
                 room = room.min(self.options.prefill_chunk);
+            }
+            let gives_way = !shares.is_empty() && !turn.decodes && turn.tenure < first;
+            if gives_way && self.pace.pauses() {
+                break;
             }
             let id = turn.request;
             if !turn.decodes && room > 0 {
@@ -132,9 +142,13 @@ impl<M: Model> Engine<M> {
             if self.reserve(count, id) {
                 shares.push(self.add_entries(id, count, drafted));
                 room -= count;
+                if !turn.decodes && work == Work::Decode {
+                    work = if gives_way { Work::Both } else { Work::Prefill };
+                }
             }
         }
         self.turns = turns;
+        work
     }
 
     /// Tokens of a running sequence that have no cell yet; at least one.

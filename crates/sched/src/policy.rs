@@ -30,6 +30,12 @@ pub trait Policy: Debug + Send {
         sequence.last_used
     }
 
+    /// The share of the time, above 0, that prefill may take from requests that decode meanwhile
+    /// and have a higher tenure score; 1 if they need not be spared.
+    fn prefill_share(&self) -> f64 {
+        1.0
+    }
+
     /// The score of letting a running request go on.
     fn tenure(&self, view: &View<'_>, request: &Running) -> f64 {
         let _ = view;

@@ -134,6 +134,10 @@ pub(crate) struct SchedArgs {
     /// Requests that run at once [default: as the server's].
     #[arg(long, value_name = "N")]
     max_running: Option<usize>,
+    /// Keep evicted KV cells in host memory, which is ample, and copy them back; otherwise they are
+    /// computed again.
+    #[arg(long)]
+    offload: bool,
     /// How many random workloads of each kind: other sessions and other arrivals.
     #[arg(long, default_value_t = 5, value_name = "N")]
     seeds: u64,
@@ -227,6 +231,7 @@ async fn sched(args: SchedArgs) -> Result<()> {
         pressures: or(args.pressure, default.pressures),
         tool_latencies: or(args.tool_latency, default.tool_latencies),
         max_running: args.max_running.unwrap_or(default.max_running),
+        offload: args.offload,
         seeds: args.seeds,
     };
     let work = run_sched_bench(&options, output::note);

@@ -124,6 +124,9 @@ pub(super) struct Bound {
     prefill_seconds: f64,
 }
 
+/// The share of the time that prefill takes from sessions with a better right that decode.
+const PREFILL_SHARE: f64 = 0.1;
+
 /// Lower than any right to cells: time in seconds stays far above.
 const WORTHLESS: f64 = -1e15;
 
@@ -177,6 +180,10 @@ impl Policy for Bound {
             Memory::Hold => WORTHLESS - next,
             Memory::Belady => -next,
         }
+    }
+
+    fn prefill_share(&self) -> f64 {
+        PREFILL_SHARE
     }
 
     fn tenure(&self, _view: &View<'_>, request: &Running) -> f64 {

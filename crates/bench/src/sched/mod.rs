@@ -13,7 +13,7 @@ mod trace;
 mod workload;
 
 pub use agentinfer_engine::PolicySpec;
-use agentinfer_engine::{EngineOptions, LatencyCurve};
+use agentinfer_engine::LatencyCurve;
 
 pub use contender::Contender;
 pub use options::SchedOptions;
@@ -153,13 +153,12 @@ fn sources(options: &SchedOptions) -> Result<Vec<Source>, BenchError> {
 }
 
 fn server(options: &SchedOptions, cells: u32, curve: &LatencyCurve) -> SimulatedServer {
-    SimulatedServer {
-        options: EngineOptions {
-            max_running: options.max_running,
-            ..EngineOptions::default()
-        },
-        ..SimulatedServer::new(cells, curve.clone())
+    let mut server = SimulatedServer::new(cells, curve.clone());
+    server.options.max_running = options.max_running;
+    if options.offload {
+        server.options.offload_bytes = u64::MAX;
     }
+    server
 }
 
 /// Plays one workload at every pressure under every policy; `named` says which it is.

@@ -25,6 +25,9 @@ pub struct SchedOptions {
     pub tool_latencies: Vec<f64>,
     /// Requests that run at once.
     pub max_running: usize,
+    /// Whether evicted cells are kept in host memory, which is ample, and copied back. Otherwise
+    /// they are computed again.
+    pub offload: bool,
     /// How many random workloads of each kind.
     pub seeds: u64,
     /// A real model, on whose measured latency all is simulated then, and on which the first
@@ -43,6 +46,7 @@ impl Default for SchedOptions {
             pressures: vec![1.0, 1.5, 2.5],
             tool_latencies: vec![1.0],
             max_running: EngineOptions::default().max_running,
+            offload: false,
             seeds: 5,
             real: None,
         }

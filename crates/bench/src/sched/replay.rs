@@ -168,6 +168,7 @@ impl<'a> Player<'a> {
         }
         let now = self.engine.model_mut().now();
         Ok(Outcome {
+            restored_tokens: self.engine.stats().restored_tokens,
             plan_seconds: self.plan_seconds,
             ..self.script.finish(now)
         })

@@ -101,7 +101,7 @@ impl SchedRow {
             ttft_later_turns_s: turns(|turn| turn > 0),
             hit_rate: outcome.hit_rate(),
             recomputed_tokens: sum(|call| call.recomputed_tokens),
-            restored_tokens: 0,
+            restored_tokens: outcome.restored_tokens,
             slowdown_mean: mean(slowdowns.iter().copied()),
             slowdown_max: slowdowns.iter().copied().fold(0.0, f64::max),
             slowdown_jain: jain(&slowdowns),

@@ -33,6 +33,8 @@ pub struct Outcome {
     pub calls: Vec<CallOutcome>,
     /// When the last session ended.
     pub seconds: f64,
+    /// Tokens whose cells were copied back after an eviction.
+    pub restored_tokens: u64,
     /// Wall-clock seconds that the engine needed to decide, per step; empty if nobody looked.
     pub plan_seconds: Vec<f64>,
 }

@@ -32,8 +32,14 @@ const BACKGROUND: f64 = 1e13;
 /// Seconds by which a priority stands behind the one before it: more than a server runs.
 const PRIORITY: f64 = 1e9;
 
+/// Seconds by which a short first call stands before the sessions of its priority.
+const SHORT: f64 = 1e8;
+
 /// Priorities beyond these count as these.
 const MOST_PRIORITY: i32 = 1000;
+
+/// The least share of the time that prefill gets, so that it goes on at all.
+const LEAST_SHARE: f64 = 0.01;
 
 /// The parameters of [`Agent`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +52,10 @@ pub struct AgentOptions {
     pub reload_seconds: f64,
     /// Seconds after which a waiting request is admitted before all others.
     pub starvation_seconds: f64,
+    /// Share of the time that prefill may take from older sessions that decode meanwhile, above 0.
+    pub prefill_share: f64,
+    /// Tokens up to which a first call counts as short.
+    pub short_tokens: f64,
     /// How many seconds later sessions of a tenant count for each second of computing that it got
     /// more than another.
     pub fairness: f64,
@@ -58,18 +68,22 @@ impl Default for AgentOptions {
             slack_seconds: 2.0,
             reload_seconds: 0.5,
             starvation_seconds: 600.0,
+            prefill_share: 0.25,
+            short_tokens: 1500.0,
             fairness: 1.0,
         }
     }
 }
 
-impl Parameters<5> for AgentOptions {
-    fn fields(&mut self) -> [(&'static str, &mut f64); 5] {
+impl Parameters<7> for AgentOptions {
+    fn fields(&mut self) -> [(&'static str, &mut f64); 7] {
         [
             ("patience", &mut self.patience),
             ("slack_seconds", &mut self.slack_seconds),
             ("reload_seconds", &mut self.reload_seconds),
             ("starvation_seconds", &mut self.starvation_seconds),
+            ("prefill_share", &mut self.prefill_share),
+            ("short_tokens", &mut self.short_tokens),
             ("fairness", &mut self.fairness),
         ]
     }
@@ -101,9 +115,15 @@ impl Agent {
         -(arrived + PRIORITY * f64::from(priority) + class)
     }
 
-    /// When a tenant's session counts as having come.
-    fn arrival(&self, view: &View<'_>, session_arrived: f64, lead_tokens: f64) -> f64 {
-        session_arrived + self.options.fairness * lead_tokens * view.costs.token
+    /// How much later a tenant's sessions count as having come.
+    fn lateness(&self, view: &View<'_>, lead_tokens: f64) -> f64 {
+        self.options.fairness * lead_tokens * view.costs.token
+    }
+
+    /// How much earlier a request of so many tokens counts if it is the first of its session.
+    fn earliness(&self, tokens: u32, is_first: bool) -> f64 {
+        let short = is_first && f64::from(tokens) <= self.options.short_tokens;
+        if short { SHORT } else { 0.0 }
     }
 
     fn is_starved(&self, view: &View<'_>, request: &Waiting) -> bool {
@@ -115,7 +135,9 @@ impl Agent {
         if self.is_starved(view, request) {
             return STARVED - request.arrived;
         }
-        let arrived = self.arrival(view, request.session_arrived, request.tenant_lead_tokens);
+        let is_first = request.session_arrived >= request.arrived;
+        let arrived = request.session_arrived + self.lateness(view, request.tenant_lead_tokens)
+            - self.earliness(request.prompt_tokens, is_first);
         Self::standing(request.background, request.priority, arrived)
     }
 
@@ -169,8 +191,14 @@ impl Policy for Agent {
         }
     }
 
+    fn prefill_share(&self) -> f64 {
+        self.options.prefill_share.clamp(LEAST_SHARE, 1.0)
+    }
+
     fn tenure(&self, view: &View<'_>, request: &Running) -> f64 {
-        let arrived = self.arrival(view, request.session_arrived, request.tenant_lead_tokens);
+        let is_first = request.session_arrived >= request.arrived;
+        let arrived = request.session_arrived + self.lateness(view, request.tenant_lead_tokens)
+            - self.earliness(request.cells, is_first);
         Self::standing(request.background, request.priority, arrived)
     }
 }
