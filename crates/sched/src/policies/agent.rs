@@ -7,8 +7,8 @@
 //! rather than displace one that is about to return. The first is done soon and makes room.
 //!
 //! No promise outlives its worth: cells are kept for a session that is expected back, for a few
-//! times as long as it is expected to take. Nobody is held back while nobody runs, or who has waited
-//! too long.
+//! times as long as it is expected to take. Nobody is held back while nobody runs, or who has
+//! waited too long.
 
 use super::parameters::Parameters;
 use crate::{Policy, Resident, Running, View, Waiting};
