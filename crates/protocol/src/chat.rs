@@ -95,7 +95,7 @@ pub struct ChatCompletionRequest {
     /// or `24h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_retention: Option<String>,
-    /// `flex` is background work, which may wait; the OpenAI API's other tiers are all served alike.
+    /// `flex` is background work, which may wait; the OpenAI API's other tiers are served alike.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
     /// Extension (also in vLLM): lower is served earlier; absent means 0.

@@ -12,8 +12,8 @@ use agentinfer_engine::{
     Completion as Running, Constraint, EngineError, Request, StatsSnapshot, Token, Vocabulary,
 };
 use agentinfer_protocol::{
-    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
-    ModelCard, Prompt, Role, TokenizeRequest, TokenizeResponse,
+    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, ModelCard,
+    Prompt, Role, TokenizeRequest, TokenizeResponse,
 };
 
 use crate::answers::{self, Place};
@@ -148,23 +148,10 @@ impl Runtime {
             ToolUse::Required => Some(ToolMode::Required),
             ToolUse::Named(name) => Some(ToolMode::Named(name)),
         };
-        let tools = request.tools.unwrap_or_default();
-        let mut messages = request.messages;
-        let places = answers::places(self.tenant, &messages);
-        let answered = self.sessions.lock().answers.restore(&mut messages, &places);
-        let variables = request.chat_template_kwargs;
-        let text = tier
-            .render(&messages, &tools, variables.as_ref(), true)
-            .map_err(RuntimeError::Conversation)?;
-        let caller = Caller {
-            tenant: self.tenant,
-            key: request.prompt_cache_key.as_deref(),
-            answered,
-        };
-        let prompt = self.prompt(tier, text, &caller);
-        self.note_return(&prompt, &messages);
+        let conversation = self.conversation(tier, request)?;
+        let Conversation { tools, prompt, .. } = &conversation;
         let constraint = match mode {
-            Some(mode) => tier.call_grammar(&tools, mode, !single_call)?,
+            Some(mode) => tier.call_grammar(tools, mode, !single_call)?,
             None => format,
         };
         let session = Some(prompt.session);
@@ -193,14 +180,7 @@ impl Runtime {
         let choices = (0..settings.choices).map(choice).collect();
         Ok(ChatStream {
             sessions: self.sessions.clone(),
-            conversation: Conversation {
-                place: places.last().copied().unwrap_or(Place::start(self.tenant)),
-                messages,
-                tools,
-                variables,
-                prompt,
-                is_last: settings.hints.ends_session,
-            },
+            conversation,
             head: head("chatcmpl-"),
             events: Merged::new(completions),
             choices,
@@ -210,27 +190,51 @@ impl Runtime {
         })
     }
 
-    /// The rendered conversation as tokens: those known from its session, and the tail's.
-    fn prompt(&self, tier: &ServedTier, text: String, caller: &Caller<'_>) -> session::Prompt {
-        let known = self.sessions.lock().lookup(tier.tier, caller, &text);
+    /// What a request continues: its history with the answers in it as they were given, and that as
+    /// the template writes it, in tokens: those known from its session, and the tail's.
+    fn conversation(
+        &self,
+        tier: &ServedTier,
+        request: ChatCompletionRequest,
+    ) -> Result<Conversation, RuntimeError> {
+        let (tenant, mut messages) = (self.tenant, request.messages);
+        let tools = request.tools.unwrap_or_default();
+        let variables = request.chat_template_kwargs;
+        let places = answers::places(tenant, &messages);
+        let answered = self.sessions.lock().answers.restore(&mut messages, &places);
+        let text = tier
+            .render(&messages, &tools, variables.as_ref(), true)
+            .map_err(RuntimeError::Conversation)?;
+        let caller = Caller {
+            tenant,
+            key: request.prompt_cache_key.as_deref(),
+            answered,
+        };
+        let results = messages
+            .last()
+            .is_some_and(|message| message.role == Role::Tool);
+        let known = {
+            let mut table = self.sessions.lock();
+            let known = table.lookup(tier.tier, &caller, &text);
+            let now = self.sessions.seconds();
+            table
+                .tool_times
+                .returned(tenant, known.session, results, now);
+            known
+        };
         let vocabulary = tier.handle.vocabulary().as_ref();
         let prompt = session::tokenize(vocabulary, text, &tier.begin_text, known);
         let tokenized = prompt.tokens.len() - prompt.reused;
         tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
         tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
-        prompt
-    }
-
-    /// Learns how long the tools took that a session was away for.
-    fn note_return(&self, prompt: &session::Prompt, messages: &[Message]) {
-        let results = messages
-            .last()
-            .is_some_and(|message| message.role == Role::Tool);
-        let now = self.sessions.seconds();
-        let mut table = self.sessions.lock();
-        table
-            .tool_times
-            .returned(prompt.tenant, prompt.session, results, now);
+        Ok(Conversation {
+            place: places.last().copied().unwrap_or(Place::start(tenant)),
+            messages,
+            tools,
+            variables,
+            prompt,
+            is_last: request.end_session == Some(true),
+        })
     }
 
     /// Continues texts. Tokenizes on the calling thread and never waits for the engine.

@@ -101,7 +101,7 @@ struct Session {
 /// What a table knows about the beginning of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    session: u64,
+    pub(crate) session: u64,
     tenant: u64,
     tokens: Vec<Token>,
     cuts: Vec<Cut>,
@@ -808,7 +808,8 @@ mod tests {
                     generated.push(END);
                     known += "<e>";
                 }
-                table.remember(Tier::Small, &prompt, &Answer { text: &known, generated: &generated });
+                let answer = Answer { text: &known, generated: &generated };
+                table.remember(Tier::Small, &prompt, &answer);
                 processed = [prompt.tokens, generated].concat();
                 text += "<e>\n";
             }

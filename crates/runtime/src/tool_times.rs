@@ -1,7 +1,8 @@
 //! How long tools take, learned by their names.
 //!
 //! A session that was answered with calls comes back with their results; the time between is what
-//! its next calls of the same tools should take. Pure: times are arguments, in seconds on one clock.
+//! its next calls of the same tools should take. Pure: times are arguments, in seconds on one
+//! clock.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -14,25 +14,19 @@ const FOLLOW_UP: &str = "agentinfer-follow-up";
 /// followed by the results of its calls or, where it has none, by a question. `prompt` is what it
 /// renders for `messages`.
 ///
-/// Where the continued conversation does not begin with the prompt, or hides the answer's
-/// reasoning, the answer is rendered as the last turn: then only a repetition of the same prompt
-/// gains by it. `None` where that does not hold the answer's reasoning either, or the template
-/// refuses the answer: then its tokens stand for nothing that a template writes.
+/// Where the continued conversation does not begin with the prompt, or hides a part of the answer
+/// (its reasoning), the answer is rendered as the last turn: then only a repetition of the same
+/// prompt gains by it. `None` where a part is hidden there too, or the template refuses the answer:
+/// then the text does not stand for what was said, and another answer could have the same.
 pub(crate) fn rendered_turn(
     render: &dyn Fn(&[Message]) -> Result<String, ChatError>,
     messages: &[Message],
     answer: &Message,
     prompt: &str,
 ) -> Option<String> {
-    let reasoning = answer
-        .reasoning_content
-        .as_deref()
-        .unwrap_or_default()
-        .trim();
     let after_prompt = |messages: &[Message]| {
         let text = render(messages).ok()?;
-        let turn = text.strip_prefix(prompt)?;
-        turn.contains(reasoning).then(|| turn.to_owned())
+        text.strip_prefix(prompt).map(str::to_owned)
     };
     let follow_ups = follow_ups(answer);
     let mut all = messages.to_vec();
@@ -43,9 +37,20 @@ pub(crate) fn rendered_turn(
         let (own, _) = turn.split_once(FOLLOW_UP)?;
         // An answer that says these very words is not told apart from what follows it.
         let only_ours = turn.matches(FOLLOW_UP).count() == follow_ups.len();
-        (only_ours && own.contains(reasoning)).then(|| own.to_owned())
+        (only_ours && shows(own, answer)).then(|| own.to_owned())
     });
-    continued.or_else(|| after_prompt(&all[..answered]))
+    continued.or_else(|| after_prompt(&all[..answered]).filter(|turn| shows(turn, answer)))
+}
+
+/// Whether every part of an answer is in its turn.
+fn shows(turn: &str, answer: &Message) -> bool {
+    let reasoning = answer.reasoning_content.as_deref().unwrap_or_default();
+    let calls = answer.tool_calls.iter().flatten();
+    turn.contains(reasoning.trim())
+        && turn.contains(answer.text().trim())
+        && calls
+            .into_iter()
+            .all(|call| turn.contains(&call.function.name))
 }
 
 /// What may come after an answer: a result for each of its calls, else a question.
@@ -172,11 +177,14 @@ mod tests {
             // Gemma's template refuses the system message that would describe tools to it.
             if name != "gemma2" {
                 answers.push(answer("", None, &[call]));
-                answers.push(answer("Let me look.", None, &[call]));
             }
             // That of Llama 3.1 refuses several calls.
             if !["gemma2", "llama3.1"].contains(&name) {
                 answers.push(answer("", None, &[call, "{}"]));
+            }
+            // These hide the text beside a call.
+            if !["gemma2", "llama3.1", "mistral"].contains(&name) {
+                answers.push(answer("Let me look.", None, &[call]));
             }
             for answer in &answers {
                 assert!(is_found_again(source, answer), "{name}: {answer:?}");
@@ -185,9 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_is_only_remembered_where_the_template_shows_it() {
+    fn an_answer_is_only_remembered_where_the_template_shows_all_of_it() {
         let call = r#"{"at": "the shelf"}"#;
         let cases = [
+            ("llama3.1", answer("Let me look.", None, &[call]), false),
+            ("mistral", answer("Let me look.", None, &[call]), false),
             ("qwen3", answer("", Some("It may be there."), &[call]), true),
             (
                 "qwen3",

@@ -348,7 +348,9 @@ def check_tool_loop(streamed, **options):
     messages, usages, cached, possible = tool_loop(streamed, **options)
     rate = cached / possible
     print(f"       {TURNS} turns: {cached} of {possible} possible tokens cached, {rate:.2%}")
-    assert rate >= 0.99, [usage.model_dump() for usage in usages]
+    # If only texts were compared it would be 99.3 %: every fourth answer comes back with its keys
+    # in another order, and is computed again from there.
+    assert rate >= 0.998, [usage.model_dump() for usage in usages]
 
     # What the client changed in earnest is not taken for what was said.
     function = messages[1]["tool_calls"][0]["function"]

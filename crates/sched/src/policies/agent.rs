@@ -12,8 +12,8 @@
 //! that its lead took to compute.
 //!
 //! No promise outlives its worth: cells are kept for a session that is expected back, for a few
-//! times as long as it usually takes, and only if it takes long to have them again; what is copied
-//! back in no time is nobody's reason to wait. Nobody is held back while nobody runs, or who has
+//! times as long as it is expected to take, and only if it takes long to have them again; what is
+//! copied back in no time is nobody's reason to wait. Nobody is held back while nobody runs, or who has
 //! waited too long.
 
 use super::keeping::Keeping;
