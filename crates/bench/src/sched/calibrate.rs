@@ -10,7 +10,7 @@ use crate::BenchError;
 const TOKENS: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 /// Sizes of which also the cost of a row of logits for each token is measured: more requests than
 /// this rarely decode at once.
-const ROWS: [usize; 5] = [1, 2, 4, 8, 16];
+const ROWS: [usize; 4] = [2, 4, 8, 16];
 /// Steps of each kind, after one that does not count: of up to 16 tokens, and of more. Medians are
 /// taken.
 const REPEATS: [usize; 2] = [7, 3];
@@ -48,11 +48,17 @@ pub(super) fn calibrate(model: &mut impl Model) -> Result<LatencyCurve, BenchErr
             .map(|&tokens| probe.median(sequence, tokens, 1))
             .collect()
     };
+    // The price of rows is a small difference: both sides of it are measured close to each other,
+    // so that a machine that changes its speed changes both.
+    let mut rows = vec![(1, 0.0)];
+    for tokens in ROWS {
+        let one = probe.median(SHORT, tokens, 1)?;
+        let all = probe.median(SHORT, tokens, tokens)?;
+        rows.push((tokens as u32, (all - one).max(0.0)));
+    }
+    // A step without a row leaves one out.
+    rows.insert(0, (0, -rows[1].1));
     let empty = each(&mut probe, SHORT)?;
-    let rows: Vec<f64> = ROWS
-        .iter()
-        .map(|&tokens| probe.median(SHORT, tokens, tokens))
-        .collect::<Result<_, _>>()?;
     while probe.lengths[LONG as usize] < CONTEXT {
         probe.step(LONG, most.min(CONTEXT - probe.lengths[LONG as usize]), 1)?;
     }
@@ -66,7 +72,7 @@ pub(super) fn calibrate(model: &mut impl Model) -> Result<LatencyCurve, BenchErr
         points: Vec::new(),
         context: Vec::new(),
         resident: Vec::new(),
-        rows: Vec::new(),
+        rows,
         copied,
     };
     for (index, &tokens) in sizes.iter().enumerate() {
@@ -80,14 +86,6 @@ pub(super) fn calibrate(model: &mut impl Model) -> Result<LatencyCurve, BenchErr
         curve.context.push((tokens, context));
         curve.resident.push((tokens, resident));
     }
-    for (index, &tokens) in ROWS.iter().enumerate() {
-        curve
-            .rows
-            .push((tokens as u32, (rows[index] - empty[index]).max(0.0)));
-    }
-    // A step without a row leaves one out.
-    let slope = curve.rows[1].1;
-    curve.rows.insert(0, (0, -slope));
     Ok(curve)
 }
 

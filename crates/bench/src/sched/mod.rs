@@ -12,8 +12,8 @@ mod script;
 mod trace;
 mod workload;
 
-pub use agentinfer_engine::PolicySpec;
 use agentinfer_engine::LatencyCurve;
+pub use agentinfer_engine::PolicySpec;
 
 pub use contender::Contender;
 pub use options::SchedOptions;

@@ -142,8 +142,10 @@ pub struct SchedResults {
     /// One row per trace, load, pressure, tool latency, seed and policy.
     pub policies: Vec<SchedRow>,
     /// One row per real replay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub validation: Vec<ValidationRow>,
     /// How long the real model's steps took; none where nothing was real.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub curve: Option<CurveRow>,
 }
 
