@@ -120,7 +120,7 @@ fn full(policy: PolicySpec, planned: Rc<Cell<usize>>) -> (Engine<Counted>, Vec<C
         [trunk(session), own.to_vec()].concat()
     };
     let mut completions: Vec<Completion> = (0..RUNNING)
-        .map(|session| run(session, trunk(session), 4000, 3))
+        .map(|session| run(session, trunk(session), 4000, 15))
         .collect();
     for session in RUNNING..SEQUENCES {
         run(session, branch(session), 1, 2);
