@@ -141,6 +141,9 @@ pub(crate) struct SchedArgs {
     /// How many random workloads of each kind: other sessions and other arrivals.
     #[arg(long, default_value_t = 5, value_name = "N")]
     seeds: u64,
+    /// The first of them: policies' parameters were chosen on those from 1 on.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    first_seed: u64,
     /// Simulate this model, whose steps are measured first, and play the first workload on it in
     /// real time as well: a name from `agentinfer models list` or a GGUF file.
     #[arg(long, value_name = "MODEL")]
@@ -233,6 +236,7 @@ async fn sched(args: SchedArgs) -> Result<()> {
         max_running: args.max_running.unwrap_or(default.max_running),
         offload: args.offload,
         seeds: args.seeds,
+        first_seed: args.first_seed,
     };
     let work = run_sched_bench(&options, output::note);
     let results = unless_interrupted(work).await??;

@@ -30,6 +30,8 @@ pub struct SchedOptions {
     pub offload: bool,
     /// How many random workloads of each kind.
     pub seeds: u64,
+    /// The first of them.
+    pub first_seed: u64,
     /// A real model, on whose measured latency all is simulated then, and on which the first
     /// workload of each trace is also played in real time.
     pub real: Option<RealOptions>,
@@ -48,6 +50,7 @@ impl Default for SchedOptions {
             max_running: EngineOptions::default().max_running,
             offload: false,
             seeds: 5,
+            first_seed: 1,
             real: None,
         }
     }
