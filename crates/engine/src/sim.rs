@@ -333,6 +333,7 @@ mod tests {
             context: vec![(1, 0.1), (2, 0.3)],
             resident: vec![(0, 0.0), (1, 0.01)],
             rows: vec![(1, 0.0), (2, 0.5)],
+            copied: 0.0,
         };
         let limits = SimModel::default().limits();
         let mut model = SimModel::new(limits, curve);
