@@ -30,6 +30,9 @@ pub struct SchedOptions {
     pub offload: bool,
     /// How many random workloads of each kind.
     pub seeds: u64,
+    /// Where a trace of every decision, and a page that shows it, are written for each workload and
+    /// policy; nowhere if absent.
+    pub out: Option<PathBuf>,
     /// A real model, on whose measured latency all is simulated then, and on which the first
     /// workload of each trace is also played in real time.
     pub real: Option<RealOptions>,
@@ -48,6 +51,7 @@ impl Default for SchedOptions {
             max_running: EngineOptions::default().max_running,
             offload: false,
             seeds: 5,
+            out: None,
             real: None,
         }
     }
