@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, doctor, index, models, run, serve};
+use crate::commands::{bench, doctor, index, models, run, sched, serve};
 
 /// Inference for LLM agents: an engine, an OpenAI-compatible server and a deep-research agent.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Serve(serve::Args),
     Run(run::Args),
     Index(index::Args),
+    #[command(subcommand)]
+    Sched(sched::Command),
     #[command(subcommand)]
     Bench(bench::Command),
     Doctor(doctor::Args),

@@ -130,6 +130,11 @@ pub(crate) struct RawEngine {
     /// MiB of each model in that folder, at most [default: 16384].
     #[arg(long, env = "AGENTINFER_OFFLOAD_DISK_MIB", value_name = "MIB")]
     pub(crate) offload_disk_mib: Option<u64>,
+    /// File for a trace of every scheduling decision, which `agentinfer sched` reads; replaced at
+    /// each start. With two models each has a file of its own: FILE.jsonl becomes FILE.small.jsonl
+    /// and FILE.large.jsonl [default: none].
+    #[arg(long, env = "AGENTINFER_SCHED_TRACE", value_name = "FILE")]
+    pub(crate) sched_trace: Option<PathBuf>,
     /// Layers to offload, in builds with cuda, metal or vulkan [default: all].
     #[arg(long, env = "AGENTINFER_GPU_LAYERS", value_name = "N")]
     pub(crate) gpu_layers: Option<u32>,
@@ -190,6 +195,7 @@ impl Raw {
                 offload_mib: engine.offload_mib.or(below.engine.offload_mib),
                 offload_dir: engine.offload_dir.or(below.engine.offload_dir),
                 offload_disk_mib: engine.offload_disk_mib.or(below.engine.offload_disk_mib),
+                sched_trace: engine.sched_trace.or(below.engine.sched_trace),
                 gpu_layers: engine.gpu_layers.or(below.engine.gpu_layers),
             },
         }
@@ -209,11 +215,18 @@ impl Raw {
         if chosen.is_empty() {
             chosen.push((Tier::Large, DEFAULT_MODEL.to_owned()));
         }
+        let several = chosen.len() > 1;
         let tiers = chosen
             .into_iter()
             .map(|(tier, model)| {
                 self.engine
                     .tier(tier, &model)
+                    .map(|mut options| {
+                        if let Some(path) = options.sched_trace.as_mut().filter(|_| several) {
+                            *path = of_tier(path, tier);
+                        }
+                        options
+                    })
                     .with_context(|| format!("the {tier} model"))
             })
             .collect::<Result<_>>()?;
@@ -272,6 +285,7 @@ impl RawEngine {
             let policy = policy.parse().map_err(|error| anyhow!("policy: {error}"));
             engine.policy = policy?;
         }
+        options.sched_trace.clone_from(&self.sched_trace);
         at_least_one("max_requests", engine.max_requests)?;
         at_least_one("prefill_chunk", engine.prefill_chunk)?;
         if let Some(parallel) = self.parallel {
@@ -306,6 +320,15 @@ fn at_least_one(key: &str, value: usize) -> Result<()> {
         "{key}: 0 would let nothing through; give 1 or more"
     );
     Ok(())
+}
+
+/// A tier's own file beside those of others.
+fn of_tier(path: &Path, tier: Tier) -> PathBuf {
+    let extension = path.extension().map(|it| it.to_string_lossy());
+    path.with_extension(match extension {
+        Some(extension) => format!("{tier}.{extension}"),
+        None => tier.to_string(),
+    })
 }
 
 /// What requests call the model: its name, or its file's name without the extension.
@@ -362,7 +385,7 @@ mod tests {
              max_concurrent_requests = 11\ndrain_seconds = 12\n\
              [engine]\ncontext = 100\ncells = 200\nparallel = 32\nmax_requests = 33\n\
              policy = \"paper:k=2\"\nprefill_chunk = 34\nbatch = 35\nthreads = 36\n\
-             gpu_layers = 37\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n",
+             gpu_layers = 37\nsched_trace = \"t.jsonl\"\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n",
         );
         raw.models.small = Some(model(dir.path()));
         let Config { tiers, server } = raw.validate().unwrap();
@@ -384,12 +407,30 @@ mod tests {
         assert_eq!((engine.max_running, engine.max_requests), (32, 33));
         assert_eq!(engine.prefill_chunk, 34);
         assert_eq!(engine.policy.to_string(), "paper:k=2");
+        assert_eq!(tier.sched_trace.as_deref(), Some(Path::new("t.jsonl")));
         assert_eq!(engine.offload_bytes, 38 * MIB);
         let disk = tier.disk.as_ref().unwrap();
         assert_eq!(
             (disk.folder.as_path(), disk.bytes),
             (Path::new("kv"), 39 * MIB)
         );
+    }
+
+    #[test]
+    fn two_tiers_have_a_trace_each() {
+        let dir = tempfile::tempdir().unwrap();
+        for (named, small, large) in [
+            ("a/t.jsonl", "a/t.small.jsonl", "a/t.large.jsonl"),
+            ("t", "t.small", "t.large"),
+        ] {
+            let mut raw = parsed(&format!("[engine]\nsched_trace = {named:?}\n"));
+            raw.models.small = Some(model(dir.path()));
+            raw.models.large = Some(model(dir.path()));
+            let tiers = raw.validate().unwrap().tiers;
+            let traces = tiers.iter().map(|tier| tier.sched_trace.clone().unwrap());
+            let expected = [small, large].map(PathBuf::from);
+            assert_eq!(traces.collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! assert_eq!((score.em, score.f1), (0.0, 0.8));
 //! ```
 
+pub mod decisions;
 pub mod engine;
 mod error;
 mod report;

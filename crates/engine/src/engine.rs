@@ -12,6 +12,7 @@ use crate::event::{Event, FinishReason, Started};
 use crate::offload::{CHUNK_TOKENS, Store};
 use crate::pace::Pace;
 use crate::planning::{Candidates, InFlight, Turn};
+use crate::recording::Recorder;
 use crate::residency::Residency;
 use crate::sampling::Scratch;
 use crate::sequence::{Reader, Sequence, Submission};
@@ -98,6 +99,8 @@ pub struct Engine<M> {
     pub(crate) shares: Vec<Share>,
     /// Requests that came by [`submit`](Engine::submit).
     submitted: u64,
+    /// Who wants to know what happens and why.
+    pub(crate) recorder: Option<Recorder>,
     /// Wall-clock time of the last step's decisions.
     pub(crate) planned: Duration,
 }
@@ -144,6 +147,7 @@ impl<M: Model> Engine<M> {
             turns: Vec::new(),
             shares: Vec::new(),
             submitted: 0,
+            recorder: None,
             planned: Duration::ZERO,
         }
     }
@@ -225,6 +229,7 @@ impl<M: Model> Engine<M> {
             self.sessions.call(session, now);
         }
         self.drafter.extend(sequence.id, &sequence.tokens);
+        self.record_submitted(&sequence);
         self.waiting.push(sequence);
     }
 
@@ -243,6 +248,7 @@ impl<M: Model> Engine<M> {
         let now = self.model.now();
         tracing::warn!(request = sequence.id, %error, "request failed");
         add(&self.stats.failed, 1);
+        self.record_end(&sequence, "failed");
         sequence.outbox.send(Event::Failed(error), now);
         self.part(sequence);
     }
@@ -251,6 +257,7 @@ impl<M: Model> Engine<M> {
     pub(crate) fn finish(&mut self, mut sequence: Sequence, reason: FinishReason) {
         let now = self.model.now();
         add(&self.stats.finished, 1);
+        self.record_end(&sequence, "finished");
         let finish = sequence.finish(reason, now);
         sequence.outbox.send(Event::Finished(finish), now);
         self.part(sequence);
@@ -310,6 +317,7 @@ impl<M: Model> Engine<M> {
         }
         for mut sequence in leaving {
             tracing::debug!(request = sequence.id, "client is gone or does not read");
+            self.record_end(&sequence, "cancelled");
             self.retire(&mut sequence);
         }
     }
@@ -340,6 +348,7 @@ impl<M: Model> Engine<M> {
             ..self.view()
         };
         let choice = agentinfer_sched::admit(&mut *self.policy, &view);
+        self.record_admission(&view, choice);
         let choice = choice.filter(|choice| seen.waiting[choice.index].fits);
         let admitted = choice.map(|choice| {
             let request = seen.waiting[choice.index].id;
@@ -460,6 +469,7 @@ impl<M: Model> Engine<M> {
             ..self.view()
         };
         let choice = agentinfer_sched::evict(&mut *self.policy, &view);
+        self.record_eviction(&view, &seen.idle_ids, choice, cells);
         let chosen = choice.map(|choice| {
             let own_cells = seen.idle[choice.index].freed_cells;
             (choice, seen.idle_ids[choice.index], own_cells)
@@ -515,6 +525,7 @@ impl<M: Model> Engine<M> {
             ..self.view()
         };
         let choice = agentinfer_sched::preempt(&mut *self.policy, &view);
+        self.record_preemption(&view, choice, needy);
         let chosen = choice.map(|choice| (choice, seen.running[choice.index].id));
         self.candidates = seen;
         let Some((choice, id)) = chosen else {

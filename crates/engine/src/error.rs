@@ -45,6 +45,14 @@ pub enum EngineError {
         /// Why, and what would help.
         message: String,
     },
+    /// The file for the trace of decisions cannot be written.
+    #[error("the trace of decisions cannot be written to {}: {message}", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// The constraint could not be followed any further.
     #[error("the output constraint failed: {0}; simplify the schema or grammar")]
     Constraint(String),

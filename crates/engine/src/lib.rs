@@ -40,6 +40,7 @@ mod offloading;
 mod pace;
 mod planning;
 mod prefixes;
+mod recording;
 mod request;
 mod residency;
 mod sampling;
@@ -50,6 +51,7 @@ mod stats;
 mod step;
 mod tenants;
 mod text;
+pub mod trace;
 mod vocabulary;
 
 pub use agentinfer_sam::{Drafter, NoDrafts, Token};

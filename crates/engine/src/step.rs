@@ -58,6 +58,7 @@ impl<M: Model> Engine<M> {
         let formed = self.model.now();
         if shares.is_empty() {
             self.shares = shares;
+            self.record_state();
             self.publish();
             return if self.is_idle() {
                 Progress::Idle
@@ -98,6 +99,7 @@ impl<M: Model> Engine<M> {
             &self.stats.sampling_nanoseconds,
             nanoseconds(sampling_seconds),
         );
+        self.record_state();
         self.publish();
         Progress::Stepped
     }
@@ -295,7 +297,10 @@ impl<M: Model> Engine<M> {
         sequence.tokens.push(token);
         add(&self.stats.generated_tokens, 1);
         let now = self.model.now();
-        sequence.times.first_token.get_or_insert(now);
+        if sequence.times.first_token.is_none() {
+            sequence.times.first_token = Some(now);
+            self.record_first_token(sequence.id, now);
+        }
         let verdict = self.judge(sequence, token);
         let ends = matches!(verdict, Verdict::Ends(FinishReason::EndOfTurn));
         let bytes = if ends {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Batch, Completion, Drafter, Engine, EngineOptions, LatencyCurve, Model, ModelError,
+    Batch, Completion, Drafter, Engine, EngineOptions, Event, LatencyCurve, Model, ModelError,
     ModelLimits, PolicySpec, Progress, Request, SequenceId, SimModel, SimVocabulary, Token,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -108,25 +108,26 @@ fn full(policy: PolicySpec, planned: Rc<Cell<usize>>) -> (Engine<Counted>, Vec<C
     };
     let mut engine = Engine::new(model, Arc::new(SimVocabulary::default()), options)
         .with_drafter(Box::new(Constant));
-    let mut run = |session, prompt, max_tokens, steps| {
+    let mut submit = |session, prompt, max_tokens, starts| {
         let completion = engine.submit(request(session, prompt, max_tokens));
-        for _ in 0..steps {
+        let mut completion = completion.expect("a valid request");
+        while starts && !matches!(completion.try_next(), Some(Event::Token(_))) {
             engine.step();
         }
-        completion.expect("a valid request")
+        completion
     };
     let branch = |session| {
         let own = [(100 + session) as Token; PRIVATE];
         [trunk(session), own.to_vec()].concat()
     };
     let mut completions: Vec<Completion> = (0..RUNNING)
-        .map(|session| run(session, trunk(session), 4000, 15))
+        .map(|session| submit(session, trunk(session), 4000, true))
         .collect();
     for session in RUNNING..SEQUENCES {
-        run(session, branch(session), 1, 2);
+        submit(session, branch(session), 1, true);
     }
     let large = |session| [branch(session), vec![7; 4000]].concat();
-    let waiting = (RUNNING..SEQUENCES).map(|session| run(session, large(session), 10, 0));
+    let waiting = (RUNNING..SEQUENCES).map(|session| submit(session, large(session), 10, false));
     completions.extend(waiting);
     (engine, completions)
 }

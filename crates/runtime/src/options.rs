@@ -56,6 +56,8 @@ pub struct TierOptions {
     pub engine: EngineOptions,
     /// Where KV cells that do not fit into memory are kept; nowhere if absent.
     pub disk: Option<DiskOptions>,
+    /// File for a trace of its engine's decisions, replaced if it exists; none if absent.
+    pub sched_trace: Option<PathBuf>,
 }
 
 /// A place on disk for offloaded KV cells, which the next process finds again.
@@ -77,6 +79,7 @@ impl TierOptions {
             llama: LlamaOptions::default(),
             engine: EngineOptions::default(),
             disk: None,
+            sched_trace: None,
         }
     }
 }

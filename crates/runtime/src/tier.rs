@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use agentinfer_chat::{
     ChatError, ChatTemplate, DEFAULT_TEMPLATE, Date, RenderInput, ToolMode, tool_call_grammar,
 };
+use agentinfer_engine::trace::TraceFile;
 use agentinfer_engine::{
     Constraint, Engine, EngineError, EngineHandle, Model, SimModel, SimVocabulary,
 };
@@ -45,8 +46,15 @@ impl ServedTier {
             llama,
             engine,
             disk,
+            sched_trace,
         } = options;
         let thread = tier.as_str();
+        let label = format!("{tier} model {name}, policy {}", engine.policy);
+        let complete = Complete {
+            label: &label,
+            disk: disk.as_ref(),
+            sched_trace: sched_trace.as_deref(),
+        };
         let (handle, file, path) = match &source {
             TierSource::Gguf(path) => {
                 let opened =
@@ -55,7 +63,7 @@ impl ServedTier {
                         source,
                     })?;
                 let engine = Engine::new(opened.model, opened.vocabulary, engine);
-                let engine = with_disk(engine, disk.as_ref())?;
+                let engine = complete.engine(engine)?;
                 (
                     EngineHandle::spawn(thread, engine)?,
                     Some(opened.file),
@@ -65,7 +73,7 @@ impl ServedTier {
             TierSource::Sim => {
                 let vocabulary = Arc::new(SimVocabulary::default());
                 let engine = Engine::new(SimModel::default(), vocabulary, engine);
-                let engine = with_disk(engine, disk.as_ref())?;
+                let engine = complete.engine(engine)?;
                 (
                     EngineHandle::spawn(thread, engine)?,
                     None,
@@ -159,13 +167,22 @@ impl std::fmt::Debug for ServedTier {
     }
 }
 
-fn with_disk<M: Model>(
-    engine: Engine<M>,
-    disk: Option<&DiskOptions>,
-) -> Result<Engine<M>, EngineError> {
-    match disk {
-        Some(disk) => engine.with_disk(&disk.folder, disk.bytes),
-        None => Ok(engine),
+/// What an engine gets beside its model and its options.
+struct Complete<'a> {
+    label: &'a str,
+    disk: Option<&'a DiskOptions>,
+    sched_trace: Option<&'a Path>,
+}
+
+impl Complete<'_> {
+    fn engine<M: Model>(&self, mut engine: Engine<M>) -> Result<Engine<M>, EngineError> {
+        if let Some(disk) = self.disk {
+            engine = engine.with_disk(&disk.folder, disk.bytes)?;
+        }
+        match self.sched_trace {
+            Some(path) => Ok(engine.with_trace(self.label, Box::new(TraceFile::create(path)?))),
+            None => Ok(engine),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub use policies::{
     Agent, AgentOptions, Fcfs, LeastAttained, LongestPrefix, MinWaste, Paper, PaperOptions,
     PolicySpec, ShortestJob, TimeToLive, TimeToLiveOptions,
 };
-pub use policy::{Choice, Policy, admit, evict, preempt};
+pub use policy::{Candidate, Choice, Policy, admit, evict, preempt};
 pub use view::{Resident, Running, View, Waiting};
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod baseline;
 mod keeping;
 mod paper;
 mod parameters;
+mod reasons;
 mod retention;
 
 use std::fmt;

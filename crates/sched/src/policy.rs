@@ -42,6 +42,30 @@ pub trait Policy: Debug + Send {
         let _ = view;
         -(request.id as f64)
     }
+
+    /// Why a candidate has its score, or none, in words; asked only by who traces decisions.
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        let _ = (view, candidate);
+        String::new()
+    }
+
+    /// The shadow price of KV memory in a situation, where the policy has one; asked only by who
+    /// traces decisions.
+    fn price(&self, view: &View<'_>) -> Option<f64> {
+        let _ = view;
+        None
+    }
+}
+
+/// What a decision may choose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Candidate<'a> {
+    /// A request that may be admitted.
+    Waiting(&'a Waiting),
+    /// An idle sequence that may be evicted.
+    Idle(&'a Resident),
+    /// A running request that may be preempted.
+    Running(&'a Running),
 }
 
 /// A choice and why it was made.

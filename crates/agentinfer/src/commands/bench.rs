@@ -108,6 +108,7 @@ pub(crate) struct ResearchArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     agentinfer bench sched --policies fcfs,paper:lambda_max=8:k=2 --load 4,8 --pressure 1.5\n  \
+    agentinfer bench sched --policies fcfs,agent --pressure 2.5 --seeds 1 --out decisions\n  \
     agentinfer bench sched --trace requests.jsonl --trace traces/ --scale 0.25 --json sched.json")]
 pub(crate) struct SchedArgs {
     /// The policies, separated by commas; ratios are relative to the first. The bound knows the
@@ -144,6 +145,10 @@ pub(crate) struct SchedArgs {
     /// The first of them: policies' parameters were chosen on those from 1 on.
     #[arg(long, default_value_t = 1, value_name = "N")]
     first_seed: u64,
+    /// Write a trace of every decision for each workload and policy into this folder, with a page
+    /// beside it that shows it; `agentinfer sched` reads traces.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Simulate this model, whose steps are measured first, and play the first workload on it in
     /// real time as well: a name from `agentinfer models list` or a GGUF file.
     #[arg(long, value_name = "MODEL")]
@@ -237,6 +242,7 @@ async fn sched(args: SchedArgs) -> Result<()> {
         offload: args.offload,
         seeds: args.seeds,
         first_seed: args.first_seed,
+        out: args.out,
     };
     let work = run_sched_bench(&options, output::note);
     let results = unless_interrupted(work).await??;

@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod index;
 pub(crate) mod models;
 pub(crate) mod run;
+pub(crate) mod sched;
 pub(crate) mod serve;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(args) => serve::run(args),
         Command::Run(args) => run::run(args),
         Command::Index(args) => index::run(args),
+        Command::Sched(command) => sched::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Doctor(args) => doctor::run(args),
     }

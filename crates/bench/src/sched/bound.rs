@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentinfer_engine::{Batch, Entry, LatencyCurve, ModelLimits};
-use agentinfer_sched::{Policy, Resident, Running, View, Waiting};
+use agentinfer_sched::{Candidate, Policy, Resident, Running, View, Waiting};
 
 use super::script::{CallId, Script, engine_session, workload_session};
 use super::workload::{Call, Workload};
@@ -188,5 +188,28 @@ impl Policy for Bound {
 
     fn tenure(&self, _view: &View<'_>, request: &Running) -> f64 {
         self.right(request.id)
+    }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        let left = |request| {
+            let seconds = -self.right(request);
+            format!("its session has {seconds:.1} s of work left")
+        };
+        match candidate {
+            Candidate::Waiting(request) if self.admission(view, request).is_none() => {
+                left(request.id) + "; held: too few cells without those with a better right"
+            }
+            Candidate::Waiting(request) => left(request.id),
+            Candidate::Running(request) => left(request.id),
+            Candidate::Idle(sequence) => {
+                let future = lock(&self.future);
+                let next = sequence
+                    .session
+                    .and_then(|session| future.next.get(&session));
+                next.map_or("is never needed again".to_owned(), |next| {
+                    format!("is needed in {:.1} s", next - view.now)
+                })
+            }
+        }
     }
 }

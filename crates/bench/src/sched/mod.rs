@@ -12,12 +12,16 @@ mod script;
 mod trace;
 mod workload;
 
+use std::fs;
+use std::path::Path;
+
 use agentinfer_engine::LatencyCurve;
 pub use agentinfer_engine::PolicySpec;
 
 pub use contender::Contender;
 pub use options::SchedOptions;
 pub use real::{RealOptions, ValidationRow};
+use replay::replay_traced;
 pub use replay::{SimulatedServer, replay};
 pub use results::{CurveRow, SchedResults, SchedRow, TraceRow};
 pub use script::{CallOutcome, Outcome};
@@ -25,6 +29,7 @@ pub use trace::Trace;
 pub use workload::{Call, Prefix, Session, Workload};
 
 use crate::BenchError;
+use crate::decisions::{self, FileTrace};
 
 /// Cells beside the longest session that are always there, so that its helpers can run.
 const SPARE_CELLS: usize = 1024;
@@ -82,6 +87,9 @@ pub async fn run_sched_bench(
 ) -> Result<SchedResults, BenchError> {
     options.check()?;
     let sources = sources(options)?;
+    if let Some(folder) = &options.out {
+        prepare(folder, &sources)?;
+    }
     let mut results = SchedResults {
         traces: sources.iter().filter_map(Source::row).collect(),
         ..SchedResults::default()
@@ -178,13 +186,23 @@ fn play(
     for &pressure in &options.pressures {
         let cells = cells(workload, pressure);
         for &policy in &options.policies {
-            let outcome = replay(workload, policy, &server(options, cells, curve))?;
-            rows.push(SchedRow {
+            let server = server(options, cells, curve);
+            let row = SchedRow {
                 policy: policy.to_string(),
-                trace: named.trace.clone(),
-                seed: named.seed,
-                load: named.load,
-                tool_latency: named.tool_latency,
+                pressure,
+                cells,
+                ..named.clone()
+            };
+            let outcome = match &options.out {
+                Some(folder) => traced(workload, policy, &server, &row, folder)?,
+                None => replay(workload, policy, &server)?,
+            };
+            rows.push(SchedRow {
+                policy: row.policy,
+                trace: row.trace,
+                seed: row.seed,
+                load: row.load,
+                tool_latency: row.tool_latency,
                 pressure,
                 cells,
                 ..SchedRow::of(&outcome, &alone)
@@ -192,6 +210,45 @@ fn play(
         }
     }
     Ok(rows)
+}
+
+/// Creates the folder for traces, whose files are named after the sources.
+fn prepare(folder: &Path, sources: &[Source]) -> Result<(), BenchError> {
+    let mut names: Vec<&str> = sources.iter().map(Source::name).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(BenchError::Option {
+            field: "out",
+            message: format!("two traces are called {}; rename one of them", pair[0]),
+        });
+    }
+    fs::create_dir_all(folder).map_err(|source| BenchError::Write {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// Plays a workload and writes its trace and its page into `folder`; `row` says which it is.
+fn traced(
+    workload: &Workload,
+    policy: Contender,
+    server: &SimulatedServer,
+    row: &SchedRow,
+    folder: &Path,
+) -> Result<Outcome, BenchError> {
+    let label = format!(
+        "{} load={} pressure={} tool-latency={} seed={} {policy}",
+        row.trace, row.load, row.pressure, row.tool_latency, row.seed
+    );
+    let trace = FileTrace::create(decisions::file_name(folder, &label))?;
+    let outcome = replay_traced(workload, policy, server, Some((&label, &trace)))?;
+    let path = trace.finish()?;
+    let page = decisions::page(&path)?;
+    let path = path.with_extension("html");
+    match fs::write(&path, page) {
+        Ok(()) => Ok(outcome),
+        Err(source) => Err(BenchError::Write { path, source }),
+    }
 }
 
 /// The KV cells that a workload would fill `pressure` times.

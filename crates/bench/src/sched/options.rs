@@ -32,6 +32,9 @@ pub struct SchedOptions {
     pub seeds: u64,
     /// The first of them.
     pub first_seed: u64,
+    /// Where a trace of every decision, and a page that shows it, are written for each workload and
+    /// policy; nowhere if absent.
+    pub out: Option<PathBuf>,
     /// A real model, on whose measured latency all is simulated then, and on which the first
     /// workload of each trace is also played in real time.
     pub real: Option<RealOptions>,
@@ -51,6 +54,7 @@ impl Default for SchedOptions {
             offload: false,
             seeds: 5,
             first_seed: 1,
+            out: None,
             real: None,
         }
     }

@@ -12,6 +12,7 @@ use super::contender::Contender;
 use super::script::{CallId, Due, Outcome, Script};
 use super::workload::Workload;
 use crate::BenchError;
+use crate::decisions::FileTrace;
 
 /// Sequences of the simulated model: enough that cells run short before these do.
 const SEQUENCES: u32 = 128;
@@ -82,6 +83,19 @@ pub fn replay(
     contender: Contender,
     server: &SimulatedServer,
 ) -> Result<Outcome, BenchError> {
+    replay_traced(workload, contender, server, None)
+}
+
+/// What is traced, in words, and where to.
+type Traced<'a> = (&'a str, &'a FileTrace);
+
+/// [`replay`] with a trace of its decisions, if one is wanted.
+pub(super) fn replay_traced(
+    workload: &Workload,
+    contender: Contender,
+    server: &SimulatedServer,
+    traced: Option<Traced<'_>>,
+) -> Result<Outcome, BenchError> {
     let longest = workload.longest_context();
     if longest >= server.limits.context_tokens as usize {
         let cells = server.limits.context_tokens;
@@ -96,17 +110,26 @@ pub fn replay(
                 policy,
                 ..server.options.clone()
             };
-            Player::new(workload, server, options, None).play()
+            Player::new(workload, server, options, None)
+                .with_trace(traced)
+                .play()
         }
         Contender::Bound => {
-            let play = |memory| {
+            let play = |memory, traced| {
                 let options = server.options.clone();
-                Player::new(workload, server, options, Some(memory)).play()
+                let player = Player::new(workload, server, options, Some(memory));
+                player.with_trace(traced).play()
             };
-            let [one, two] = [play(Memory::Belady)?, play(Memory::Hold)?];
+            let [one, two] = [play(Memory::Belady, None)?, play(Memory::Hold, None)?];
             let completion = |outcome: &Outcome| outcome.session_seconds.iter().sum::<f64>();
-            let better = completion(&one) < completion(&two);
-            Ok(if better { one } else { two })
+            let (better, memory) = match completion(&one) < completion(&two) {
+                true => (one, Memory::Belady),
+                false => (two, Memory::Hold),
+            };
+            if traced.is_some() {
+                play(memory, traced)?;
+            }
+            Ok(better)
         }
     }
 }
@@ -134,6 +157,13 @@ impl<'a> Player<'a> {
             oracle,
             plan_seconds: Vec::new(),
         }
+    }
+
+    fn with_trace(mut self, traced: Option<Traced<'_>>) -> Self {
+        if let Some((label, trace)) = traced {
+            self.engine = self.engine.with_trace(label, trace.trace());
+        }
+        self
     }
 
     fn play(mut self) -> Result<Outcome, BenchError> {

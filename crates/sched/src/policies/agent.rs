@@ -22,7 +22,8 @@
 
 use super::keeping::Keeping;
 use super::parameters::Parameters;
-use crate::{Policy, Resident, Running, View, Waiting};
+use super::reasons::{count, gap, residency, seconds};
+use crate::{Candidate, Policy, Resident, Running, View, Waiting};
 
 /// Above every claim of a session: requests that have waited too long.
 const STARVED: f64 = 1e15;
@@ -200,6 +201,94 @@ impl Policy for Agent {
         let arrived = request.session_arrived + self.lateness(view, request.tenant_lead_tokens)
             - self.earliness(request.cells, is_first);
         Self::standing(request.background, request.priority, arrived)
+    }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        match candidate {
+            Candidate::Waiting(request) => self.why_waiting(view, request),
+            Candidate::Idle(sequence) => self.why_kept(view, sequence),
+            Candidate::Running(request) => {
+                let came = seconds(view.now - request.session_arrived);
+                wishes(request.background, request.priority)
+                    + &format!(
+                        "session came {came} ago; holds {} cells",
+                        count(request.cells)
+                    )
+            }
+        }
+    }
+}
+
+/// What its client wishes, if that is not the usual.
+fn wishes(background: bool, priority: i32) -> String {
+    let class = if background { "background; " } else { "" };
+    match priority {
+        0 => class.to_owned(),
+        priority => format!("{class}priority {priority}; "),
+    }
+}
+
+/// The reasons in words.
+impl Agent {
+    fn why_waiting(&self, view: &View<'_>, request: &Waiting) -> String {
+        let is_first = request.session_arrived >= request.arrived;
+        let turn = match (
+            is_first,
+            self.earliness(request.prompt_tokens, is_first) > 0.0,
+        ) {
+            (true, true) => "short first call".to_owned(),
+            (true, false) => "first call".to_owned(),
+            (false, _) => {
+                let came = seconds(view.now - request.session_arrived);
+                format!("continuation; session came {came} ago")
+            }
+        };
+        let mut reason = wishes(request.background, request.priority);
+        if self.is_starved(view, request) {
+            reason += &format!("starved: waits {}; ", seconds(view.now - request.arrived));
+        }
+        reason += &format!("{turn}; {}", residency(request));
+        let late = self.lateness(view, request.tenant_lead_tokens);
+        if late > 0.0 {
+            let late = seconds(late);
+            reason += &format!("; its tenant got more: counts as come {late} later");
+        }
+        if self.admission(view, request).is_none() {
+            let waits_for_others =
+                request.background && self.foreground_runs && !self.is_starved(view, request);
+            let needed = count(request.needed_cells);
+            reason += &match (request.fits, waits_for_others) {
+                (false, _) => format!("; held: needs {needed} cells, more than can be had"),
+                (true, true) => "; held: others run, and it is background work".to_owned(),
+                (true, false) => format!(
+                    "; held: it needs {needed} cells, and too few can be had without those of \
+                     sessions before it that are expected back"
+                ),
+            };
+        }
+        reason
+    }
+
+    fn why_kept(&self, view: &View<'_>, sequence: &Resident) -> String {
+        let idle = view.now - sequence.last_used;
+        let reload = view
+            .costs
+            .reload_seconds(sequence.cells, sequence.freed_cells);
+        let again = match view.costs.copied {
+            Some(_) => "to have again",
+            None => "to compute again",
+        };
+        let cost = format!("{} {again}", seconds(reload));
+        let held = if self.is_awaited(view, sequence) {
+            "held"
+        } else {
+            "not held"
+        };
+        let when = match sequence.expected_gap {
+            _ if sequence.ended => "its session has ended".to_owned(),
+            known => gap(known, idle),
+        };
+        wishes(sequence.background, sequence.priority) + &format!("{held}: {when}, {cost}")
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rivals: known ways to order requests that each look at one thing only.
 
-use crate::{Policy, View, Waiting};
+use super::reasons;
+use crate::{Candidate, Policy, View, Waiting};
 
 /// First come, first served; who is first is waited for when he does not fit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +14,10 @@ impl Policy for Fcfs {
 
     fn admission(&self, _view: &View<'_>, request: &Waiting) -> Option<f64> {
         Some(-(request.id as f64))
+    }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        reasons::baseline(view, candidate)
     }
 }
 
@@ -28,6 +33,15 @@ impl Policy for ShortestJob {
     fn admission(&self, _view: &View<'_>, request: &Waiting) -> Option<f64> {
         Some(-f64::from(request.prompt_tokens))
     }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        match candidate {
+            Candidate::Waiting(request) => {
+                format!("{} prompt tokens", reasons::count(request.prompt_tokens))
+            }
+            _ => reasons::baseline(view, candidate),
+        }
+    }
 }
 
 /// Longest resident prefix first, as SGLang's default does.
@@ -42,6 +56,13 @@ impl Policy for LongestPrefix {
     fn admission(&self, _view: &View<'_>, request: &Waiting) -> Option<f64> {
         Some(f64::from(request.resident_tokens))
     }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        match candidate {
+            Candidate::Waiting(request) => reasons::residency(request),
+            _ => reasons::baseline(view, candidate),
+        }
+    }
 }
 
 /// The session that got the least service first, as in Autellix.
@@ -55,5 +76,14 @@ impl Policy for LeastAttained {
 
     fn admission(&self, _view: &View<'_>, request: &Waiting) -> Option<f64> {
         Some(-(request.attained_tokens as f64))
+    }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        match candidate {
+            Candidate::Waiting(request) => {
+                format!("its session got {} tokens", request.attained_tokens)
+            }
+            _ => reasons::baseline(view, candidate),
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! and keeping caches while it is tight, by a shadow price of KV memory.
 
 use super::parameters::Parameters;
-use crate::{Policy, View, Waiting};
+use super::reasons::{baseline, count, seconds};
+use crate::{Candidate, Policy, View, Waiting};
 
 /// The parameters of the published policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,6 +91,30 @@ impl Paper {
     fn blocks(&self, tokens: u32) -> f64 {
         (f64::from(tokens) / self.options.tokens_per_block.max(1.0)).ceil()
     }
+
+    /// What counts for a request and against it.
+    fn weigh(&self, view: &View<'_>, request: &Waiting) -> Weights {
+        let lambda_max = self.options.lambda_max;
+        let tightness = if lambda_max > 0.0 {
+            (self.lambda / lambda_max).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let whole = self.blocks(request.prompt_tokens);
+        let missing = self.blocks(request.missing_tokens());
+        Weights {
+            hit: self.blocks(request.resident_tokens),
+            need: (1.0 - tightness) * whole + tightness * missing,
+            wait: view.now - request.arrived,
+        }
+    }
+}
+
+/// Blocks that are resident, blocks that are needed, seconds of waiting.
+struct Weights {
+    hit: f64,
+    need: f64,
+    wait: f64,
 }
 
 impl Policy for Paper {
@@ -107,24 +132,30 @@ impl Policy for Paper {
         if !request.fits {
             return None;
         }
-        let PaperOptions {
-            lambda_max,
-            a,
-            b,
-            c,
-            ..
-        } = self.options;
-        let tightness = if lambda_max > 0.0 {
-            (self.lambda / lambda_max).clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
-        let whole = self.blocks(request.prompt_tokens);
-        let missing = self.blocks(request.missing_tokens());
-        let need = (1.0 - tightness) * whole + tightness * missing;
-        let hit = self.blocks(request.resident_tokens);
-        let wait = view.now - request.arrived;
+        let PaperOptions { a, b, c, .. } = self.options;
+        let Weights { hit, need, wait } = self.weigh(view, request);
         Some(a * hit - (b + self.lambda) * need + c * wait)
+    }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        let Candidate::Waiting(request) = candidate else {
+            return baseline(view, candidate);
+        };
+        if !request.fits {
+            let needed = count(request.needed_cells);
+            return format!("no candidate: needs {needed} cells, more than can be had");
+        }
+        let PaperOptions { a, b, c, .. } = self.options;
+        let Weights { hit, need, wait } = self.weigh(view, request);
+        let (lambda, wait) = (self.lambda, seconds(wait));
+        format!(
+            "{a} x hit of {hit} blocks - ({b} + lambda of {lambda:.2}) x need of {need:.1} blocks \
+             + {c} x wait of {wait}"
+        )
+    }
+
+    fn price(&self, view: &View<'_>) -> Option<f64> {
+        Some(self.shadow_price(view))
     }
 }
 

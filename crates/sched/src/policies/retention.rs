@@ -2,7 +2,8 @@
 
 use super::keeping::Keeping;
 use super::parameters::Parameters;
-use crate::{Policy, Resident, Running, View, Waiting};
+use super::reasons::{baseline, count, gap, seconds};
+use crate::{Candidate, Policy, Resident, Running, View, Waiting};
 
 /// Above every time on the clock.
 const PINNED: f64 = 1e12;
@@ -84,6 +85,33 @@ impl Policy for TimeToLive {
     fn tenure(&self, _view: &View<'_>, request: &Running) -> f64 {
         -request.session_arrived
     }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        match candidate {
+            Candidate::Waiting(request) => {
+                let held = match (self.admission(view, request), request.fits) {
+                    (Some(_), _) => "",
+                    (None, false) => "; held: it needs more cells than can be had",
+                    (None, true) => "; held: the cells that it needs are pinned",
+                };
+                let came = seconds(view.now - request.session_arrived);
+                format!("session came {came} ago{held}")
+            }
+            Candidate::Running(request) => {
+                let came = seconds(view.now - request.session_arrived);
+                format!("session came {came} ago")
+            }
+            Candidate::Idle(sequence) => {
+                let lives = self.lives(view.now, sequence);
+                let state = if lives {
+                    "pinned"
+                } else {
+                    "its time to live is over"
+                };
+                format!("{state}: {}", baseline(view, candidate))
+            }
+        }
+    }
 }
 
 /// Cells are kept while that wastes less memory over time than computing them again would, as in
@@ -113,6 +141,21 @@ impl Policy for MinWaste {
             .reload_seconds(sequence.cells, sequence.freed_cells);
         let running: u32 = view.running.iter().map(|request| request.cells).sum();
         reload * (cells + f64::from(running)) - cells * left
+    }
+
+    fn reason(&self, view: &View<'_>, candidate: Candidate<'_>) -> String {
+        let Candidate::Idle(sequence) = candidate else {
+            return baseline(view, candidate);
+        };
+        let reload = view
+            .costs
+            .reload_seconds(sequence.cells, sequence.freed_cells);
+        format!(
+            "{}; {} cells, {} to have again",
+            gap(sequence.expected_gap, view.now - sequence.last_used),
+            count(sequence.freed_cells),
+            seconds(reload)
+        )
     }
 }
 
