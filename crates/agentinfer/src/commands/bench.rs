@@ -56,7 +56,7 @@ pub(crate) struct EngineArgs {
     #[arg(long, default_value_t = 5, value_name = "N")]
     runs: u32,
     /// The cases, separated by commas [default: all]: prefill_1, decode_1, chats_1, chats_4,
-    /// chats_8, ttft_resident.
+    /// chats_8, ttft_resident, ttft_evicted.
     #[arg(long, value_delimiter = ',', value_name = "CASES")]
     cases: Vec<Case>,
     /// Write the report to this file.

@@ -25,17 +25,21 @@ pub enum Case {
     Chats8,
     /// Seconds to the first token of a second turn, the first of which is resident.
     TtftResident,
+    /// Seconds to the first token of a second turn, the first of which had to make room for other
+    /// conversations.
+    TtftEvicted,
 }
 
 impl Case {
     /// All cases, in the order in which they run.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Prefill1,
         Self::Decode1,
         Self::Chats1,
         Self::Chats4,
         Self::Chats8,
         Self::TtftResident,
+        Self::TtftEvicted,
     ];
 
     /// The name on the command line and in results.
@@ -47,20 +51,29 @@ impl Case {
             Self::Chats4 => "chats_4",
             Self::Chats8 => "chats_8",
             Self::TtftResident => "ttft_resident",
+            Self::TtftEvicted => "ttft_evicted",
         }
     }
 
     /// The unit of its samples.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::TtftResident => "s",
+            Self::TtftResident | Self::TtftEvicted => "s",
             _ => "tok/s",
         }
     }
 
     /// Whether a larger sample is a better one.
     pub fn more_is_better(self) -> bool {
-        self != Self::TtftResident
+        self.unit() != "s"
+    }
+
+    /// KV cells of the servers that it is measured on.
+    pub(super) fn cells(self) -> u32 {
+        match self {
+            Self::TtftEvicted => 4096,
+            _ => 16_384,
+        }
     }
 
     /// Whether it is measured through a server, and not in process.

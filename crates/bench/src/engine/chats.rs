@@ -17,6 +17,9 @@ use crate::BenchError;
 
 /// Tokens of the report that the second turn of `ttft_resident` finds resident.
 const REPORT_TOKENS: usize = 1500;
+/// Reports that other conversations are about between the two turns of `ttft_evicted`: with the
+/// first, half as much again as fits.
+const OTHER_REPORTS: usize = 3;
 /// Tokens generated in its turns: some to be kept, then as few as tell the time to the first.
 const FIRST_TURN_TOKENS: usize = 16;
 const SECOND_TURN_TOKENS: usize = 4;
@@ -30,8 +33,8 @@ pub(super) struct ChatLoad {
     client: Client,
     /// Keeps the model from ending its turn, so that every answer has the same length.
     bias: Map<String, Value>,
-    /// One per run.
-    reports: Vec<String>,
+    /// One per run, and those of the others.
+    reports: Vec<Vec<String>>,
 }
 
 impl ChatLoad {
@@ -41,7 +44,8 @@ impl ChatLoad {
         let count = |text: &str| vocabulary.tokenize(text, false, false).len();
         let report = |run| {
             let mut random = Rng::with_seed(Case::TtftResident.seed(run));
-            report(&mut random, REPORT_TOKENS, count)
+            let reports = (0..=OTHER_REPORTS).map(|_| report(&mut random, REPORT_TOKENS, count));
+            reports.collect()
         };
         Self {
             client,
@@ -58,7 +62,7 @@ impl ChatLoad {
         run: u32,
     ) -> Result<Sample, BenchError> {
         match case {
-            Case::TtftResident => self.second_turn(server, run).await,
+            Case::TtftResident | Case::TtftEvicted => self.second_turn(server, case, run).await,
             _ => self.chats(server, case, run).await,
         }
     }
@@ -85,16 +89,34 @@ impl ChatLoad {
         Ok(Sample::new(generated as f64 / seconds).with_usage(&answers))
     }
 
-    /// Seconds to the first token of a second turn, right after the first one.
-    async fn second_turn(&self, server: Target<'_>, run: u32) -> Result<Sample, BenchError> {
-        let mut random = Rng::with_seed(Case::TtftResident.seed(run));
-        let report = &self.reports[run as usize];
-        let mut messages = vec![
-            json!({"role": "system", "content": format!("Answer from this report.\n{report}")}),
-            json!({"role": "user", "content": short_question(&mut random)}),
-        ];
+    /// Seconds to the first token of a second turn, right after the first one, or after others have
+    /// taken its place.
+    async fn second_turn(
+        &self,
+        server: Target<'_>,
+        case: Case,
+        run: u32,
+    ) -> Result<Sample, BenchError> {
+        let mut random = Rng::with_seed(case.seed(run));
+        let mut conversation = |report: &String| {
+            let system = format!("Answer from this report.\n{report}");
+            vec![
+                json!({"role": "system", "content": system}),
+                json!({"role": "user", "content": short_question(&mut random)}),
+            ]
+        };
+        let reports = &self.reports[run as usize];
+        let mut messages = conversation(&reports[0]);
+        let others: Vec<Vec<Value>> = match case {
+            Case::TtftEvicted => reports[1..].iter().map(&mut conversation).collect(),
+            _ => Vec::new(),
+        };
         let first = self.body(&json!(messages), FIRST_TURN_TOKENS);
         let first = self.ask(server, &first, FIRST_TURN_TOKENS).await?;
+        for other in others {
+            let body = self.body(&json!(other), FIRST_TURN_TOKENS);
+            self.ask(server, &body, FIRST_TURN_TOKENS).await?;
+        }
         messages.push(json!({"role": "assistant", "content": first.text}));
         messages.push(json!({"role": "user", "content": short_question(&mut random)}));
         let second = self.body(&json!(messages), SECOND_TURN_TOKENS);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agentinfer_llama::{LlamaOptions, open};
+use reqwest::Client;
 
 use super::Case;
 use super::chats::ChatLoad;
@@ -209,25 +210,47 @@ impl Bench {
         all: &mut All,
         progress: &mut dyn FnMut(&str),
     ) -> Result<(), BenchError> {
-        let cases = || self.cases.iter().filter(|case| case.is_served());
-        if cases().next().is_none() {
+        let cases: Vec<Case> = self
+            .cases
+            .iter()
+            .copied()
+            .filter(|case| case.is_served())
+            .collect();
+        if cases.is_empty() {
             return Ok(());
         }
         let client = client()?;
         let load = self.load(client.clone()).await?;
+        for alike in cases.chunk_by(|a, b| a.cells() == b.cells()) {
+            self.served_alike(alike, &client, &load, all, progress)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Measures cases that want the same servers.
+    async fn served_alike(
+        &self,
+        cases: &[Case],
+        client: &Client,
+        load: &ChatLoad,
+        all: &mut All,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), BenchError> {
         let peer = self.llama_server.as_ref();
         let mut servers: Vec<ServerProcess> = Vec::new();
-        for plan in plan(&self.agentinfer, peer, &self.model, self.threads)? {
-            progress(&format!("starting {}", plan.arm));
-            servers.push(plan.start(&client).await?);
+        let cells = cases[0].cells();
+        for plan in plan(&self.agentinfer, peer, &self.model, self.threads, cells)? {
+            progress(&format!("starting {} with {cells} cells", plan.arm));
+            servers.push(plan.start(client).await?);
         }
         for server in &servers {
             all.commands
                 .insert(server.arm.to_owned(), server.typed.clone());
         }
-        let arm = |server| Arm::Server(server, &load);
+        let arm = |server| Arm::Server(server, load);
         let arms: Vec<Arm<'_>> = servers.iter().map(arm).collect();
-        for &case in cases() {
+        for &case in cases {
             all.add(measure(case, &arms, self.runs, progress).await?);
         }
         for server in servers {

@@ -11,9 +11,6 @@ use super::program::{as_typed, command, peer_command, tail};
 use super::results::OURS;
 use crate::BenchError;
 
-/// KV cells of every server.
-const CELLS: u32 = 16_384;
-
 /// llama-server as it is served best: one pool of cells for as many chats as run at once, flash
 /// attention, and everything that keeps prompts. Its cache of prompts in main memory copies slots
 /// away and back, which helps some loads and delays others; so it is measured with and without.
@@ -51,23 +48,24 @@ pub(super) struct ServerProcess {
     log: NamedTempFile,
 }
 
-/// The servers to compare, ours first.
+/// The servers to compare, ours first, with so many KV cells each.
 pub(super) fn plan(
     agentinfer: &Path,
     llama_server: Option<&PathBuf>,
     model: &Path,
     threads: u32,
+    cells: u32,
 ) -> Result<Vec<ServerPlan>, BenchError> {
     let mut plans = vec![ServerPlan::new(OURS, command(agentinfer), |command| {
         command.args(["serve", "--large"]).arg(model);
-        command.args(["--cells", &CELLS.to_string()]);
+        command.args(["--cells", &cells.to_string()]);
         command.args(["--threads", &threads.to_string()]);
     })?];
     for (arm, settings) in PEER_SETTINGS {
         let Some(program) = llama_server else { break };
         plans.push(ServerPlan::new(arm, peer_command(program), |command| {
             command.arg("-m").arg(model);
-            command.args(["-c", &CELLS.to_string(), "-np", "8", "--kv-unified"]);
+            command.args(["-c", &cells.to_string(), "-np", "8", "--kv-unified"]);
             command.args(["-t", &threads.to_string(), "-tb", &threads.to_string()]);
             command.args(["-fa", "on", "-ub", "512", "--cache-reuse", "256"]);
             command.args(settings);
@@ -213,7 +211,14 @@ mod tests {
     #[test]
     fn ours_and_every_setting_of_the_peer_get_the_same_sizes() {
         let peer = PathBuf::from("/opt/llama-server");
-        let plans = plan(Path::new("agentinfer"), Some(&peer), Path::new("m.gguf"), 3).unwrap();
+        let plans = plan(
+            Path::new("agentinfer"),
+            Some(&peer),
+            Path::new("m.gguf"),
+            3,
+            512,
+        )
+        .unwrap();
         let arms: Vec<&str> = plans.iter().map(|plan| plan.arm).collect();
         assert_eq!(
             arms,
@@ -222,11 +227,11 @@ mod tests {
         for plan in &plans {
             let typed = as_typed(&plan.command);
             assert!(
-                typed.contains("16384") && typed.contains("m.gguf"),
+                typed.contains(" 512 ") && typed.contains("m.gguf"),
                 "{typed}"
             );
         }
-        let alone = super::plan(Path::new("agentinfer"), None, Path::new("m.gguf"), 3);
+        let alone = super::plan(Path::new("agentinfer"), None, Path::new("m.gguf"), 3, 512);
         assert_eq!(alone.unwrap().len(), 1);
     }
 }
