@@ -61,7 +61,13 @@ impl Events {
                  `agentinfer bench sched --out DIR`"
             ),
         };
-        match events.next().transpose()? {
+        let first = match events.next().transpose() {
+            Err(BenchError::Trace { .. }) => {
+                return Err(foreign("the file is no trace of decisions"));
+            }
+            first => first?,
+        };
+        match first {
             Some(TraceEvent::Begin {
                 version: TRACE_VERSION,
                 label,
