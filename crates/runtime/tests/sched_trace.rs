@@ -20,6 +20,7 @@ async fn the_trace_is_complete_when_the_runtime_has_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace.jsonl");
     let tiers = vec![tier(path.clone())];
+    let expected = format!("small model sim, policy {}", tiers[0].engine.policy);
     let runtime = Runtime::start(RuntimeOptions::new(tiers)).expect("starts");
     let request = ChatCompletionRequest {
         model: "small".to_owned(),
@@ -33,12 +34,13 @@ async fn the_trace_is_complete_when_the_runtime_has_stopped() {
     let text = fs::read_to_string(path).expect("was written");
     let event = |line| serde_json::from_str(line).expect("an event");
     let events: Vec<TraceEvent> = text.lines().map(event).collect();
-    assert!(matches!(&events[0], TraceEvent::Begin { label, .. }
-        if label == "small model sim, policy fcfs"));
+    assert!(matches!(&events[0], TraceEvent::Begin { label, .. } if *label == expected));
     let is_end = |event: &TraceEvent| matches!(event, TraceEvent::Ended { request: 1, .. });
     assert_eq!(events.iter().filter(|event| is_end(event)).count(), 1);
-    let rests = |event: Option<&TraceEvent>| matches!(event, Some(TraceEvent::State { situation, .. }) if situation.running == 0);
-    assert!(rests(events.last()), "{:?}", events.last());
+    let Some(TraceEvent::State { situation, .. }) = events.last() else {
+        panic!("{:?}", events.last());
+    };
+    assert_eq!((situation.waiting, situation.running), (0, 0));
 }
 
 #[tokio::test]
