@@ -484,12 +484,10 @@ impl<M: Model> Engine<M> {
             0
         };
         // A sequence with no cells of its own would be of no use.
-        let kept = if kept > self.residency.shared(id) {
-            kept
-        } else {
-            0
-        };
-        self.offload(id, kept);
+        let shared = self.residency.shared(id);
+        let kept = if kept > shared { kept } else { 0 };
+        // What is shared stays resident without it.
+        self.offload(id, kept.max(shared));
         self.model.truncate(id, kept);
         let freed = self.residency.evict(id, kept);
         add(&self.stats.evictions, 1);

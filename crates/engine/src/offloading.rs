@@ -153,25 +153,31 @@ impl<M: Model> Engine<M> {
         Some(common)
     }
 
-    /// Copies the cells of an idle sequence that only it holds into the store, from token `from`
-    /// on.
+    /// Copies the cells of an idle sequence into the store, from token `from` on, unless its session
+    /// has ended.
     pub(crate) fn offload(&mut self, id: SequenceId, from: u32) {
         let Some(store) = &mut self.store else { return };
+        let session = self.residency.session(id);
+        let session = session.and_then(|session| self.sessions.get(session));
+        if session.is_some_and(|session| session.ended) {
+            return;
+        }
+        let to_disk = !session.is_some_and(|session| session.in_memory);
         let begin = self.model.now();
         let tokens = self.residency.tokens(id);
         let chain = Key::chain(tokens);
-        let first = from.max(self.residency.shared(id)) as usize / CHUNK_TOKENS;
+        let first = from as usize / CHUNK_TOKENS;
         let mut path = Vec::new();
         let mut saved = 0;
         for (index, part) in tokens.chunks(CHUNK_TOKENS).enumerate().skip(first).rev() {
             let key = chain[index].then(part);
             path.push(key);
-            if store.contains(key) || part.len() < LEAST_TOKENS {
+            if part.len() < LEAST_TOKENS || store.keep(key, to_disk) {
                 continue;
             }
             let start = (index * CHUNK_TOKENS) as u32;
             match self.model.save(id, start, start + part.len() as u32) {
-                Ok(data) => store.insert(chain[index], part, data.into()),
+                Ok(data) => store.insert(chain[index], part, data.into(), to_disk),
                 Err(error) => {
                     tracing::warn!(%error, "KV cells could not be copied out");
                     break;

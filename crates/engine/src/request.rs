@@ -41,8 +41,8 @@ pub struct Hints {
     pub expected_gap_seconds: Option<f64>,
     /// Whether the session ends with this request: then its idle cells are evicted before others.
     pub ends_session: bool,
-    /// Seconds for which the client wants the session's prefix kept, in whatever memory.
-    pub retention_seconds: Option<f64>,
+    /// Whether the session's cells must not be written to disk.
+    pub in_memory: bool,
 }
 
 impl Request {
@@ -114,14 +114,12 @@ impl Request {
         if self.stop.iter().any(String::is_empty) {
             return invalid("stop", "a stop text is empty; remove it");
         }
-        let legal = |seconds: Option<f64>| seconds.is_none_or(|s| s.is_finite() && s >= 0.0);
-        for (field, seconds) in [
-            ("expected_gap_seconds", self.hints.expected_gap_seconds),
-            ("retention_seconds", self.hints.retention_seconds),
-        ] {
-            if !legal(seconds) {
-                return invalid(field, "it must be a finite number, and at least 0");
-            }
+        let gap = self.hints.expected_gap_seconds;
+        if gap.is_some_and(|gap| !gap.is_finite() || gap < 0.0) {
+            return invalid(
+                "expected_gap_seconds",
+                "it must be a finite number, and at least 0",
+            );
         }
         if self.max_tokens == 0 {
             return invalid("max_tokens", "it must be at least 1");

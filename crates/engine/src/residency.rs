@@ -79,6 +79,14 @@ impl Residency {
             if owner.is_some() && owner == session)
     }
 
+    /// The session that idle sequence `id` belongs to, if known.
+    pub(crate) fn session(&self, id: SequenceId) -> Option<u64> {
+        match self.usage[id as usize] {
+            Use::Idle { session, .. } => session,
+            _ => None,
+        }
+    }
+
     /// Whether sequence `id` is idle.
     pub(crate) fn is_idle(&self, id: SequenceId) -> bool {
         matches!(self.usage[id as usize], Use::Idle { .. })

@@ -27,6 +27,8 @@ pub(crate) struct Session {
     /// As its last call asked for.
     pub(crate) priority: i32,
     pub(crate) background: bool,
+    /// Whether its cells must not be written to disk.
+    pub(crate) in_memory: bool,
     /// Whether its client said that it has ended.
     pub(crate) ended: bool,
     /// When its last call ended; none while one is in work.
@@ -45,6 +47,7 @@ impl Session {
             learned_gap: None,
             priority: 0,
             background: false,
+            in_memory: false,
             ended: false,
             left: None,
             last_seen: now,
@@ -97,6 +100,7 @@ impl Sessions {
         known.left = Some(now);
         known.hinted_gap = hints.expected_gap_seconds;
         (known.priority, known.background) = (hints.priority, hints.background);
+        known.in_memory = hints.in_memory;
         known.ended |= hints.ends_session;
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentinfer_engine::{
-    Batch, Completion, Engine, EngineError, EngineHandle, EngineOptions, Event, Finish,
+    Batch, Completion, Engine, EngineError, EngineHandle, EngineOptions, Event, Finish, Hints,
     LatencyCurve, Model, ModelError, ModelLimits, Request, SequenceId, SimModel, SimVocabulary,
     Token,
 };
@@ -95,16 +95,31 @@ fn collect(mut completion: Completion) -> (Vec<Token>, Finish) {
     }
 }
 
-/// A session's prompt: 300 tokens that no other session shares.
+/// A session's prompt: 300 tokens. Sessions from 10 on begin with the same 100, others share nothing.
 fn prompt(session: u32) -> Vec<Token> {
-    (0..300)
-        .map(|index| 97 + (session + index * (session + 3) + index / 7) % 23)
-        .collect()
+    let own = |index| 97 + (session + index * (session + 3) + index / 7) % 23;
+    let token = |index| match session {
+        10.. if index < 100 => 120 + index % 3,
+        _ => own(index),
+    };
+    (0..300).map(token).collect()
+}
+
+fn request(session: u32, hints: Hints) -> Request {
+    Request {
+        session: Some(u64::from(session)),
+        hints,
+        ..Request::new(prompt(session)).max_tokens(4)
+    }
 }
 
 fn run(handle: &EngineHandle, session: u32) -> (Vec<Token>, Finish) {
-    let request = Request::new(prompt(session)).max_tokens(4);
-    collect(handle.submit(request).expect("a valid request"))
+    run_with(handle, session, Hints::default())
+}
+
+fn run_with(handle: &EngineHandle, session: u32, hints: Hints) -> (Vec<Token>, Finish) {
+    let submitted = handle.submit(request(session, hints));
+    collect(submitted.expect("a valid request"))
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -172,6 +187,47 @@ fn the_next_process_finds_what_the_last_one_held() {
     stop(&other);
     let third = on_disk("a", folder.path());
     assert_eq!(run(&third, 0).1.cached_tokens, 299);
+}
+
+#[test]
+fn what_sessions_share_is_found_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = on_disk("a", folder.path());
+    let said: Vec<Vec<Token>> = (10..12).map(|session| run(&first, session).0).collect();
+    stop(&first);
+    let second = on_disk("a", folder.path());
+    let (again, finish) = run(&second, 11);
+    assert_eq!((&again, finish.cached_tokens), (&said[1], 299));
+}
+
+#[test]
+fn clients_keep_their_cells_off_the_disk_and_ended_sessions_leave_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = on_disk("a", folder.path());
+    let private = Hints {
+        in_memory: true,
+        ..Hints::default()
+    };
+    let last = Hints {
+        ends_session: true,
+        ..Hints::default()
+    };
+    run_with(&first, 0, private);
+    run_with(&first, 1, last);
+    for session in 2..5 {
+        run(&first, session);
+    }
+    // It was evicted, and is in memory.
+    assert_eq!(run_with(&first, 0, private).1.cached_tokens, 299);
+    stop(&first);
+    let second = on_disk("a", folder.path());
+    for (session, cached) in [(0, 0), (1, 0), (4, 299)] {
+        assert_eq!(
+            run(&second, session).1.cached_tokens,
+            cached,
+            "session {session}"
+        );
+    }
 }
 
 #[test]

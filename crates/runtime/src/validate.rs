@@ -173,9 +173,9 @@ impl Told<'_> {
                 return unknown("service_tier", other, served);
             }
         };
-        let retention_seconds = match self.prompt_cache_retention {
-            None | Some("in_memory" | "in-memory") => None,
-            Some("24h") => Some(24.0 * 3600.0),
+        let in_memory = match self.prompt_cache_retention {
+            None | Some("24h") => false,
+            Some("in_memory" | "in-memory") => true,
             Some(other) => {
                 return unknown("prompt_cache_retention", other, "'in_memory' and '24h'");
             }
@@ -188,7 +188,7 @@ impl Told<'_> {
             background,
             expected_gap_seconds: seconds,
             ends_session: self.end_session == Some(true),
-            retention_seconds,
+            in_memory,
             ..Hints::default()
         })
     }

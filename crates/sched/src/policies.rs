@@ -21,10 +21,9 @@ use crate::Policy;
 
 /// Which policy to use, as configuration names it: `fcfs`, `sjf`, `lpm`, `las`, `ttl`, `min_waste`,
 /// `paper` or `agent`, some with parameters if wanted: `paper:lambda_max=2:k=8`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PolicySpec {
     /// First come, first served.
-    #[default]
     Fcfs,
     /// Shortest prompt first.
     ShortestJob,
@@ -40,6 +39,12 @@ pub enum PolicySpec {
     Paper(PaperOptions),
     /// AgentSched beyond the paper: sessions take turns.
     Agent(AgentOptions),
+}
+
+impl Default for PolicySpec {
+    fn default() -> Self {
+        Self::Agent(AgentOptions::default())
+    }
 }
 
 impl PolicySpec {

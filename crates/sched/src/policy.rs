@@ -20,8 +20,9 @@ pub trait Policy: Debug + Send {
         let _ = view;
     }
 
-    /// The score of admitting a waiting request; none to keep it waiting for now. While nobody
-    /// runs, every request fits, and one must get a score: else the engine stands still.
+    /// The score of admitting a waiting request; none to keep it waiting for now. If one that does
+    /// not fit has the highest score, nobody is admitted until it does. While nobody runs, every
+    /// request fits, and one must get a score: else the engine stands still.
     fn admission(&self, view: &View<'_>, request: &Waiting) -> Option<f64>;
 
     /// The score of keeping an idle sequence.

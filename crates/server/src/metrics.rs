@@ -112,12 +112,14 @@ fn describe() {
 }
 
 /// What rises and falls; all else in a tier's statistics only grows.
-const GAUGES: [&str; 8] = [
+const GAUGES: [&str; 10] = [
     "waiting",
     "running",
     "cells_total",
     "cells_used",
     "cells_idle",
+    "offload_host_bytes",
+    "offload_disk_bytes",
     "resident_sequences",
     "sessions",
     "conversations",

@@ -142,6 +142,9 @@ pub(crate) struct SchedArgs {
     /// How many random workloads of each kind: other sessions and other arrivals.
     #[arg(long, default_value_t = 5, value_name = "N")]
     seeds: u64,
+    /// The first of them: policies' parameters were chosen on those from 1 on.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    first_seed: u64,
     /// Write a trace of every decision for each workload and policy into this folder, with a page
     /// beside it that shows it; `agentinfer sched` reads traces.
     #[arg(long, value_name = "DIR")]
@@ -238,6 +241,7 @@ async fn sched(args: SchedArgs) -> Result<()> {
         max_running: args.max_running.unwrap_or(default.max_running),
         offload: args.offload,
         seeds: args.seeds,
+        first_seed: args.first_seed,
         out: args.out,
     };
     let work = run_sched_bench(&options, output::note);

@@ -108,7 +108,7 @@ pub async fn run_sched_bench(
     for source in &sources {
         for &load in &options.loads {
             for &tool_latency in &options.tool_latencies {
-                for seed in 1..=options.seeds {
+                for seed in options.first_seed..options.first_seed + options.seeds {
                     let workload = source.workload(load, seed, options.scale);
                     let workload = workload.with_tool_latency(tool_latency);
                     let named = SchedRow {

@@ -30,6 +30,8 @@ pub struct SchedOptions {
     pub offload: bool,
     /// How many random workloads of each kind.
     pub seeds: u64,
+    /// The first of them.
+    pub first_seed: u64,
     /// Where a trace of every decision, and a page that shows it, are written for each workload and
     /// policy; nowhere if absent.
     pub out: Option<PathBuf>,
@@ -51,6 +53,7 @@ impl Default for SchedOptions {
             max_running: EngineOptions::default().max_running,
             offload: false,
             seeds: 5,
+            first_seed: 1,
             out: None,
             real: None,
         }

@@ -42,10 +42,9 @@ pub struct Outcome {
 impl Outcome {
     /// Prompt tokens that were resident, by all prompt tokens.
     pub(super) fn hit_rate(&self) -> f64 {
-        let sum = |of: fn(&CallOutcome) -> u32| -> f64 {
-            self.calls.iter().map(|call| f64::from(of(call))).sum()
-        };
-        sum(|call| call.cached_tokens) / sum(|call| call.prompt_tokens)
+        let cached = self.calls.iter().map(|call| f64::from(call.cached_tokens));
+        let prompts = self.calls.iter().map(|call| f64::from(call.prompt_tokens));
+        cached.sum::<f64>() / prompts.sum::<f64>()
     }
 }
 

@@ -143,13 +143,18 @@ impl Store {
         self.chunks.contains_key(&key)
     }
 
-    /// Takes a new chunk in. Chunks of one sequence are to be inserted from the last to the
-    /// first, so that for lack of room the last are given up.
-    pub(crate) fn insert(&mut self, parent: Key, tokens: &[Token], data: Arc<[u8]>) {
-        let key = parent.then(tokens);
-        if self.contains(key) {
-            return;
+    /// Whether a chunk is here already. It is written to disk if it should be and is not yet.
+    pub(crate) fn keep(&mut self, key: Key, to_disk: bool) -> bool {
+        if to_disk {
+            self.write(key);
         }
+        self.contains(key)
+    }
+
+    /// Takes a new chunk in, to disk too or only in memory. Chunks of one sequence are to be
+    /// inserted from the last to the first, so that for lack of room the last are given up.
+    pub(crate) fn insert(&mut self, parent: Key, tokens: &[Token], data: Arc<[u8]>, to_disk: bool) {
+        let key = parent.then(tokens);
         // A shorter end of the same text is of no use any more.
         let siblings = self.children.get(&parent).into_iter().flatten();
         let superseded: Vec<Key> = siblings
@@ -160,22 +165,33 @@ impl Store {
             self.remove(sibling);
         }
         let mut chunk = self.chunk(parent, tokens.into(), data.len() as u64);
-        if let Some(thread) = &self.thread {
-            let order = Order::Write {
-                key,
-                parent,
-                tokens: chunk.tokens.clone(),
-                data: data.clone(),
-            };
-            if thread.order(order) {
-                chunk.disk = OnDisk::Writing;
-                self.writing += 1;
-            }
-        }
         chunk.data = Some(data);
         self.host.add(key, &chunk);
         self.link(key, chunk);
+        if to_disk {
+            self.write(key);
+        }
         self.make_room();
+    }
+
+    /// Orders a chunk that is only in memory to be written.
+    fn write(&mut self, key: Key) {
+        let (Some(chunk), Some(thread)) = (self.chunks.get_mut(&key), &self.thread) else {
+            return;
+        };
+        let Some(data) = chunk.data.clone().filter(|_| chunk.disk == OnDisk::No) else {
+            return;
+        };
+        let order = Order::Write {
+            key,
+            parent: chunk.parent,
+            tokens: chunk.tokens.clone(),
+            data,
+        };
+        if thread.order(order) {
+            chunk.disk = OnDisk::Writing;
+            self.writing += 1;
+        }
     }
 
     /// Marks chunks of one sequence, given from the first to the last, as used.
@@ -408,7 +424,7 @@ mod tests {
         for (index, part) in text.chunks(CHUNK_TOKENS).enumerate().rev() {
             let cells = part.iter().map(|&token| token as u8).collect();
             path.insert(0, chain[index].then(part));
-            store.insert(chain[index], part, cells);
+            store.insert(chain[index], part, cells, true);
         }
         store.touch(&path);
     }

@@ -11,10 +11,14 @@
 //! tenant who got more than another lately counts as if its sessions had come later by the time
 //! that its lead took to compute.
 //!
+//! While an older session decodes, the prompts of later ones are computed in a share of the time
+//! only: a step with a chunk of a prompt takes many times as long. A short first call goes before
+//! all sessions: it is soon done, and often it is a tool's own question, whose session waits for it.
+//!
 //! No promise outlives its worth: cells are kept for a session that is expected back, for a few
-//! times as long as it is expected to take, and only if it takes long to have them again; what is
-//! copied back in no time is nobody's reason to wait. Nobody is held back while nobody runs, or who has
-//! waited too long.
+//! times as long as it is expected to take. That they could be copied back quickly is no reason to
+//! give them away: waiting for them is also what keeps sessions from slowing each other down.
+//! Nobody is held back while nobody runs, or who has waited too long.
 
 use super::keeping::Keeping;
 use super::parameters::Parameters;
@@ -49,8 +53,6 @@ pub struct AgentOptions {
     pub patience: f64,
     /// Seconds that every session is waited for beyond that: gaps vary.
     pub slack_seconds: f64,
-    /// Cells are worth waiting for if it takes more seconds than this to have them again.
-    pub reload_seconds: f64,
     /// Seconds after which a waiting request is admitted before all others.
     pub starvation_seconds: f64,
     /// Share of the time that prefill may take from older sessions that decode meanwhile, above 0.
@@ -67,7 +69,6 @@ impl Default for AgentOptions {
         Self {
             patience: 4.0,
             slack_seconds: 2.0,
-            reload_seconds: 0.5,
             starvation_seconds: 600.0,
             prefill_share: 0.25,
             short_tokens: 1500.0,
@@ -76,12 +77,11 @@ impl Default for AgentOptions {
     }
 }
 
-impl Parameters<7> for AgentOptions {
-    fn fields(&mut self) -> [(&'static str, &mut f64); 7] {
+impl Parameters<6> for AgentOptions {
+    fn fields(&mut self) -> [(&'static str, &mut f64); 6] {
         [
             ("patience", &mut self.patience),
             ("slack_seconds", &mut self.slack_seconds),
-            ("reload_seconds", &mut self.reload_seconds),
             ("starvation_seconds", &mut self.starvation_seconds),
             ("prefill_share", &mut self.prefill_share),
             ("short_tokens", &mut self.short_tokens),
@@ -142,16 +142,13 @@ impl Agent {
         Self::standing(request.background, request.priority, arrived)
     }
 
-    /// Whether it is worth waiting for a session to return to its cells.
+    /// Whether a session is waited for to return to its cells.
     fn is_awaited(&self, view: &View<'_>, sequence: &Resident) -> bool {
         let Some(gap) = sequence.expected_gap else {
             return false;
         };
         let patience = gap * self.options.patience + self.options.slack_seconds;
-        let reload = view
-            .costs
-            .reload_seconds(sequence.cells, sequence.freed_cells);
-        view.now - sequence.last_used <= patience && reload > self.options.reload_seconds
+        view.now - sequence.last_used <= patience
     }
 }
 
@@ -169,11 +166,14 @@ impl Policy for Agent {
     }
 
     fn admission(&self, view: &View<'_>, request: &Waiting) -> Option<f64> {
-        let waits = request.background && self.foreground_runs && !self.is_starved(view, request);
-        if !request.fits || waits {
+        let claim = self.claim(view, request);
+        // Until it fits nobody else is admitted, so soon it does.
+        if self.is_starved(view, request) {
+            return Some(claim);
+        }
+        if !request.fits || (request.background && self.foreground_runs) {
             return None;
         }
-        let claim = self.claim(view, request);
         let room = || self.keeping.finds_room(view, request, claim);
         (view.running.is_empty() || room()).then_some(claim)
     }
@@ -396,13 +396,31 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_what_is_copied_back_in_no_time() {
-        let idle = [resident(1, 10.0, Some(3.0))];
-        let (run, queue) = ([running()], [waiting(9, 2, 20.0, 300)]);
-        let mut view = view(&queue, &run, &idle);
-        assert_eq!(admit(&mut agent(), &view), None);
-        view.costs.copied = Some(2e-5);
-        assert!(admit(&mut agent(), &view).is_some());
+    fn a_short_first_call_goes_before_older_sessions() {
+        let old = waiting(1, 1, 10.0, 50);
+        let first_call = |tokens| Waiting {
+            prompt_tokens: tokens,
+            ..waiting(2, 2, NOW - 1.0, 50)
+        };
+        for (tokens, first) in [(1500, 1), (1501, 0)] {
+            let queue = [old, first_call(tokens)];
+            let choice = admit(&mut agent(), &view(&queue, &[], &[]));
+            assert_eq!(choice.map(|choice| choice.index), Some(first), "{tokens}");
+        }
+        let running = |session_arrived, cells| Running {
+            arrived: NOW - 1.0,
+            session_arrived,
+            cells,
+            ..Running::default()
+        };
+        let run = [
+            running(10.0, 4000),
+            running(NOW - 1.0, 600),
+            running(NOW - 1.0, 4000),
+        ];
+        let agent = agent();
+        let tenure = run.map(|request| agent.tenure(&view(&[], &run, &[]), &request));
+        assert!(tenure[1] > tenure[0] && tenure[0] > tenure[2], "{tenure:?}");
     }
 
     #[test]
