@@ -96,6 +96,13 @@ fn help_teaches() {
             &["bench", "research", "--help"],
             &["Example:", "--sessions"],
         ),
+        (&["bench", "sched", "--help"], &["Examples:", "--out"]),
+        (&["sched", "--help"], &["explain", "show", "--sched-trace"]),
+        (
+            &["sched", "explain", "--help"],
+            &["Examples:", "--at", "highest score", "--json"],
+        ),
+        (&["sched", "show", "--help"], &["Example:", "--html"]),
         (&["doctor", "--help"], &["Exits with 1", "--json"]),
     ] {
         let help = success(home.path(), args);
@@ -158,6 +165,48 @@ fn benchmarks_refuse_what_they_cannot_measure() {
     let with_server = [&args[..], &["--server", "http://127.0.0.1:1"]].concat();
     let said = failure(home.path(), &with_server, 1);
     assert!(said.contains("none.jsonl"), "{said}");
+}
+
+#[test]
+fn decisions_are_explained_and_drawn() {
+    let home = home();
+    let out = home.path().join("out").display().to_string();
+    let workload = ["--policies", "agent", "--load", "2", "--pressure", "2"];
+    let args = ["bench", "sched", "--seeds", "1", "--out", &out];
+    success(home.path(), &[&args[..], &workload].concat());
+    let name = "research_load=2_pressure=2_tool-latency=1_seed=1_agent";
+    let trace = format!("{out}/{name}.jsonl");
+    let said = success(home.path(), &["sched", "explain", &trace, "--at", "30"]);
+    assert!(said.contains("score") && said.contains("At "), "{said}");
+    let json = success(home.path(), &["sched", "explain", &trace, "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["policy"], "agent");
+    assert!(
+        !told["decisions"][0]["candidates"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    let page = home.path().join("page.html").display().to_string();
+    success(home.path(), &["sched", "show", &trace, "--html", &page]);
+    let beside = fs::read_to_string(format!("{out}/{name}.html")).unwrap();
+    assert_eq!(fs::read_to_string(&page).unwrap(), beside);
+
+    let said = failure(home.path(), &["sched", "explain", &trace, "--at", "-5"], 1);
+    assert!(said.contains("the first decision is at"), "{said}");
+    let none = format!("{out}/none.jsonl");
+    let said = failure(home.path(), &["sched", "explain", &none], 1);
+    assert!(
+        said.contains(&none) && said.contains("--sched-trace"),
+        "{said}"
+    );
+    let text = fs::read_to_string(&trace).unwrap();
+    fs::write(&trace, text.replacen("\n{", "\n[", 1)).unwrap();
+    let said = failure(home.path(), &["sched", "show", &trace, "--html", &page], 1);
+    assert!(
+        said.contains("line 2") && said.contains("cut off"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn what_is_no_trace_is_refused_by_its_line() {
         ("", 1, "holds no trace"),
         (lines[1], 1, "does not begin"),
         (future.as_str(), 1, "format 9"),
-        ("{\"requests\": 1}\n", 1, "no event"),
+        ("{\"requests\": 1}\n", 1, "is no trace"),
     ] {
         fs::write(&path, text).expect("writes");
         for error in [explain(&path, None).err(), page(&path).err()] {

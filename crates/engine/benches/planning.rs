@@ -96,7 +96,10 @@ impl Bench {
         // Time stands still, so that nobody is forgotten or starves while it is measured.
         let curve = LatencyCurve {
             points: Vec::new(),
-            seconds_per_context_cell: 0.0,
+            context: Vec::new(),
+            resident: Vec::new(),
+            rows: Vec::new(),
+            copied: 0.0,
         };
         let planned = Rc::new(Cell::new(None));
         let model = Timed {

@@ -36,7 +36,7 @@ pub(crate) struct ExplainArgs {
     trace: PathBuf,
     /// Seconds since the engine's start; the last decision that is not later is told
     /// [default: the last one].
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, allow_negative_numbers = true, value_name = "SECONDS")]
     at: Option<f64>,
     /// Write JSON: `{"label", "policy", "cells", "decisions"}`.
     #[arg(long)]

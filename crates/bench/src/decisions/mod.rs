@@ -13,5 +13,4 @@ mod timeline;
 
 pub use explain::{Explanation, explain};
 pub use page::page;
-pub use read::{Events, Header};
 pub(crate) use record::{FileTrace, file_name};

@@ -300,9 +300,10 @@ function build(chart) {
 }
 
 function numbers() {
+  const sessions = data.lanes.filter((lane) => lane.name !== "no session");
   const facts = [["policy", data.policy], ["time", seconds(full[1] - full[0])],
     ["KV cells", number(data.cells)], ["run at once", number(data.max_running)],
-    ["sessions", number(data.lanes.length)], ["calls", number(data.calls)],
+    ["sessions", number(sessions.length)], ["calls", number(data.calls)],
     ["evictions", number(data.evictions)], ["preemptions", number(data.preemptions)]];
   if (data.hidden_calls) facts.push(["calls not drawn", number(data.hidden_calls)]);
   if (data.dropped) facts.push(["events missing", number(data.dropped)]);

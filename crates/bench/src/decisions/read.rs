@@ -13,15 +13,15 @@ const MOST_LINE: u64 = 1 << 20;
 
 /// What a trace says of itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Header {
+pub(super) struct Header {
     /// What was traced.
-    pub label: String,
+    pub(super) label: String,
     /// The policy's name.
-    pub policy: String,
+    pub(super) policy: String,
     /// The model's KV cells.
-    pub cells: u32,
+    pub(super) cells: u32,
     /// Requests that may run at once.
-    pub max_running: usize,
+    pub(super) max_running: usize,
 }
 
 /// The events of a trace after its header, in order.
@@ -29,7 +29,7 @@ pub struct Header {
 /// A last line without its end is being written just now, or its writer was stopped; if it is no
 /// event, it is left out.
 #[derive(Debug)]
-pub struct Events {
+pub(super) struct Events {
     path: PathBuf,
     file: BufReader<File>,
     /// The line read last, from 1.
@@ -42,7 +42,7 @@ impl Events {
     ///
     /// # Errors
     /// [`BenchError::Read`] and [`BenchError::Trace`].
-    pub fn open(path: &Path) -> Result<(Header, Self), BenchError> {
+    pub(super) fn open(path: &Path) -> Result<(Header, Self), BenchError> {
         let file = File::open(path).map_err(|source| BenchError::Read {
             path: path.to_owned(),
             source,
@@ -61,7 +61,13 @@ impl Events {
                  `agentinfer bench sched --out DIR`"
             ),
         };
-        match events.next().transpose()? {
+        let first = match events.next().transpose() {
+            Err(BenchError::Trace { .. }) => {
+                return Err(foreign("the file is no trace of decisions"));
+            }
+            first => first?,
+        };
+        match first {
             Some(TraceEvent::Begin {
                 version: TRACE_VERSION,
                 label,
