@@ -12,8 +12,8 @@ use crate::{Engine, EngineError, Model, SequenceId};
 /// A piece of a text is not worth a copy if it is shorter than this many tokens.
 const LEAST_TOKENS: usize = 8;
 
-/// Tokens copied back in one step, at most: copying 1,024 takes about as long as decoding one, so
-/// others that decode hardly notice.
+/// Tokens copied back in one step that is others' too, at most: copying 1,024 takes about as long as
+/// decoding one, so they hardly notice.
 const RESTORED_PER_STEP: usize = 1024;
 
 /// Seconds that a request waits for its chunks to be read from disk. After that it computes what
@@ -106,31 +106,54 @@ impl<M: Model> Engine<M> {
         stored.until - resident
     }
 
-    /// Copies back the next chunks of running request `id`, as far as there is room for them.
-    pub(crate) fn restore(&mut self, id: u64) {
+    /// Copies back the next chunks of running request `id`, as far as there is room for them; a
+    /// bounded number if others are in this step. Returns whether all are copied, so that the rest of
+    /// the prompt can be computed.
+    pub(crate) fn restore(&mut self, id: u64, with_others: bool) -> bool {
+        let most = match with_others {
+            true => RESTORED_PER_STEP,
+            false => usize::MAX,
+        };
         let mut restored = 0;
-        while restored < RESTORED_PER_STEP {
-            match self.restore_chunk(id) {
-                Some(tokens) => restored += tokens,
-                None => break,
+        while let Some((start, key)) = self.next_stored(id) {
+            if restored >= most || !self.reserve(CHUNK_TOKENS, id) {
+                break;
             }
+            let copied = self.restore_chunk(id, start, key);
+            let request = self.running.iter_mut().find(|other| other.id == id);
+            let path = &mut request
+                .expect("the needy request is never preempted")
+                .stored
+                .path;
+            match copied {
+                Some(_) => drop(path.pop_front()),
+                None => path.clear(),
+            }
+            restored += copied.unwrap_or(0);
         }
         add(&self.stats.restored_tokens, restored as u64);
+        self.next_stored(id).is_none()
     }
 
-    /// Copies one chunk back. Returns its tokens; none if there is no more, or no room for it.
-    fn restore_chunk(&mut self, id: u64) -> Option<usize> {
+    /// The next chunk to be copied back for running request `id`, and where it begins.
+    fn next_stored(&self, id: u64) -> Option<(usize, Key)> {
+        let request = self.running.iter().find(|other| other.id == id)?;
+        request.stored.path.front().copied()
+    }
+
+    /// Copies back one chunk, for which there is room. Returns its tokens; none if it was given up
+    /// meanwhile or cannot be used.
+    fn restore_chunk(&mut self, id: u64, start: usize, key: Key) -> Option<usize> {
         let index = self.running.iter().position(|other| other.id == id)?;
         let slot = self.running[index].slot?;
-        let (start, key) = self.running[index].stored.path.pop_front()?;
         let resident = self.residency.len(slot) as usize;
-        let found = self.store.as_ref()?.data(key);
-        // Otherwise it was given up meanwhile, or what it holds was computed for lack of room.
-        let (tokens, data) = found.filter(|_| start == resident - resident % CHUNK_TOKENS)?;
+        debug_assert_eq!(
+            start,
+            resident - resident % CHUNK_TOKENS,
+            "chunks come in order"
+        );
+        let (tokens, data) = self.store.as_ref()?.data(key)?;
         let tokens = tokens.to_vec();
-        if !self.reserve(tokens.len(), id) {
-            return None;
-        }
         self.truncate(slot, start as u32);
         let count = tokens.len() as u32;
         let begin = self.model.now();

@@ -124,8 +124,8 @@ impl<M: Model> Engine<M> {
                 break;
             }
             let id = turn.request;
-            if !turn.decodes && room > 0 {
-                self.restore(id);
+            if !turn.decodes && room > 0 && !self.restore(id, !shares.is_empty()) {
+                continue;
             }
             // A preempted request is not running any more.
             let Some(index) = self.running.iter().position(|other| other.id == id) else {

@@ -149,6 +149,33 @@ fn what_was_evicted_is_copied_back_and_not_computed() {
 }
 
 #[test]
+fn a_long_prompt_is_copied_back_whole_alone_and_beside_others() {
+    let limits = ModelLimits {
+        cells: 4500,
+        ..SimModel::default().limits()
+    };
+    let long: Vec<Token> = (0..4000).map(|index| 97 + index * index / 7 % 23).collect();
+    for beside in [false, true] {
+        let model = Make(SimModel::new(limits, LatencyCurve::default()), "a");
+        let vocabulary = Arc::new(SimVocabulary::default());
+        let handle = start(Engine::new(model, vocabulary, EngineOptions::default()));
+        let ask = |prompt: &[Token], max_tokens| {
+            let request = Request::new(prompt.to_vec()).max_tokens(max_tokens);
+            handle.submit(request).expect("a valid request")
+        };
+        let (said, _) = collect(ask(&long, 3));
+        collect(ask(&vec![120; 4000], 3));
+        let before = handle.stats();
+        let other = beside.then(|| ask(&[121; 9], 100));
+        let (again, finish) = collect(ask(&long, 3));
+        assert_eq!((again, finish.cached_tokens), (said, 3999));
+        other.map(collect);
+        let computed = handle.stats().prefill_tokens - before.prefill_tokens;
+        assert!(computed <= 9, "{computed} tokens were computed again");
+    }
+}
+
+#[test]
 fn without_a_store_it_is_computed_again() {
     let handle = start(engine("a", 0));
     let said: Vec<Vec<Token>> = (0..4).map(|session| run(&handle, session).0).collect();
