@@ -254,10 +254,8 @@ impl Agent {
             reason += &format!("; its tenant got more: counts as come {late} later");
         }
         if self.admission(view, request).is_none() {
-            let waits_for_others =
-                request.background && self.foreground_runs && !self.is_starved(view, request);
             let needed = count(request.needed_cells);
-            reason += &match (request.fits, waits_for_others) {
+            reason += &match (request.fits, request.background && self.foreground_runs) {
                 (false, _) => format!("; held: needs {needed} cells, more than can be had"),
                 (true, true) => "; held: others run, and it is background work".to_owned(),
                 (true, false) => format!(
