@@ -107,8 +107,8 @@ pub(crate) struct RawEngine {
     /// Who goes first, and whose cells stay: agent (older sessions first, their cells kept while
     /// their tools run; parameters as in agent:patience=4), fcfs (first come), sjf (shortest
     /// prompt), lpm (longest resident prefix), las (least attained service of its session), ttl
-    /// (cells pinned for ttl:seconds=10, or by tool for ttl:gaps=2), min_waste, or paper (AgentSched
-    /// as published; paper:lambda_max=4:k=4) [default: agent].
+    /// (cells pinned for ttl:seconds=10, or by tool for ttl:gaps=2), min_waste, or paper
+    /// (AgentSched as published; paper:lambda_max=4:k=4) [default: agent].
     #[arg(long, env = "AGENTINFER_POLICY", value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     /// Prefill tokens computed beside others' decoding in one step [default: 128].

@@ -12,8 +12,8 @@ use crate::{Engine, EngineError, Model, SequenceId};
 /// A piece of a text is not worth a copy if it is shorter than this many tokens.
 const LEAST_TOKENS: usize = 8;
 
-/// Tokens copied back in one step that is others' too, at most: copying 1,024 takes about as long as
-/// decoding one, so they hardly notice.
+/// Tokens copied back in one step that is others' too, at most: copying 1,024 takes about as long
+/// as decoding one, so they hardly notice.
 const RESTORED_PER_STEP: usize = 1024;
 
 /// Seconds that a request waits for its chunks to be read from disk. After that it computes what
@@ -107,8 +107,8 @@ impl<M: Model> Engine<M> {
     }
 
     /// Copies back the next chunks of running request `id`, as far as there is room for them; a
-    /// bounded number if others are in this step. Returns whether all are copied, so that the rest of
-    /// the prompt can be computed.
+    /// bounded number if others are in this step. Returns whether all are copied, so that the rest
+    /// of the prompt can be computed.
     pub(crate) fn restore(&mut self, id: u64, with_others: bool) -> bool {
         let most = match with_others {
             true => RESTORED_PER_STEP,
@@ -176,8 +176,8 @@ impl<M: Model> Engine<M> {
         Some(common)
     }
 
-    /// Copies the cells of an idle sequence into the store, from token `from` on, unless its session
-    /// has ended.
+    /// Copies the cells of an idle sequence into the store, from token `from` on, unless its
+    /// session has ended.
     pub(crate) fn offload(&mut self, id: SequenceId, from: u32) {
         let Some(store) = &mut self.store else { return };
         let session = self.residency.session(id);
@@ -189,18 +189,20 @@ impl<M: Model> Engine<M> {
         let begin = self.model.now();
         let tokens = self.residency.tokens(id);
         let chain = Key::chain(tokens);
+        // On disk a tail is of use only with its trunk, which a process that is killed would lose.
+        let from = if to_disk && store.has_disk() { 0 } else { from };
         let first = from as usize / CHUNK_TOKENS;
         let mut path = Vec::new();
         let mut saved = 0;
         for (index, part) in tokens.chunks(CHUNK_TOKENS).enumerate().skip(first).rev() {
             let key = chain[index].then(part);
             path.push(key);
-            if part.len() < LEAST_TOKENS || store.keep(key, to_disk) {
+            if part.len() < LEAST_TOKENS || store.contains(key) {
                 continue;
             }
             let start = (index * CHUNK_TOKENS) as u32;
             match self.model.save(id, start, start + part.len() as u32) {
-                Ok(data) => store.insert(chain[index], part, data.into(), to_disk),
+                Ok(data) => store.insert(chain[index], part, data.into()),
                 Err(error) => {
                     tracing::warn!(%error, "KV cells could not be copied out");
                     break;
@@ -210,6 +212,9 @@ impl<M: Model> Engine<M> {
         }
         path.reverse();
         store.touch(&path);
+        if to_disk {
+            path.iter().for_each(|key| store.write(*key));
+        }
         let seconds = self.model.now() - begin;
         add(&self.stats.offloaded_tokens, saved as u64);
         add(&self.stats.copy_nanoseconds, (seconds * 1e9) as u64);
@@ -217,9 +222,9 @@ impl<M: Model> Engine<M> {
 
     /// Copies everything idle to the disk, if there is one, for the next process to find.
     pub(crate) fn offload_all(&mut self) {
-        let Some(store) = &mut self.store else { return };
-        if !store.wait_for_disk() {
-            return;
+        match &mut self.store {
+            Some(store) if store.has_disk() => store.wait_for_disk(),
+            _ => return,
         }
         let idle: Vec<SequenceId> = self.residency.idle().map(|(id, _)| id).collect();
         for id in idle {

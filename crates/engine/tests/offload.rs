@@ -95,7 +95,8 @@ fn collect(mut completion: Completion) -> (Vec<Token>, Finish) {
     }
 }
 
-/// A session's prompt: 300 tokens. Sessions from 10 on begin with the same 100, others share nothing.
+/// A session's prompt: 300 tokens. Sessions from 10 on begin with the same 100, others share
+/// nothing.
 fn prompt(session: u32) -> Vec<Token> {
     let own = |index| 97 + (session + index * (session + 3) + index / 7) % 23;
     let token = |index| match session {

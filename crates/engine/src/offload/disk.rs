@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use fs4::fs_std::FileExt;
 use sha2::{Digest, Sha256};
@@ -20,6 +20,10 @@ use crate::{EngineError, Token};
 /// Orders that wait for the disk. Each write holds a chunk of about a megabyte in memory; what
 /// does not fit is not written.
 const MOST_ORDERS: usize = 256;
+
+/// How long a new process waits for one that is just ending, and how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// What a file begins with: a mark, and the version of this format.
 const MAGIC: &[u8; 8] = b"AIKVCEL\x01";
@@ -95,10 +99,12 @@ impl Disk {
         let home = folder.join(name);
         fs::create_dir_all(&home).map_err(|error| refuse(error.to_string()))?;
         let lock = File::create(home.join("lock")).map_err(|error| refuse(error.to_string()))?;
-        match FileExt::try_lock_exclusive(&lock) {
-            Ok(true) => {}
-            Ok(false) => return Err(refuse("another server uses it; name another".to_owned())),
-            Err(error) => return Err(refuse(error.to_string())),
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        while !FileExt::try_lock_exclusive(&lock).map_err(|error| refuse(error.to_string()))? {
+            if Instant::now() > deadline {
+                return Err(refuse("another server uses it; name another".to_owned()));
+            }
+            std::thread::sleep(LOCK_POLL);
         }
         let (orders, received) = mpsc::sync_channel(MOST_ORDERS);
         // Every order is reported on at most once, so orders bound the reports too.

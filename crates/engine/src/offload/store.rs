@@ -143,17 +143,9 @@ impl Store {
         self.chunks.contains_key(&key)
     }
 
-    /// Whether a chunk is here already. It is written to disk if it should be and is not yet.
-    pub(crate) fn keep(&mut self, key: Key, to_disk: bool) -> bool {
-        if to_disk {
-            self.write(key);
-        }
-        self.contains(key)
-    }
-
-    /// Takes a new chunk in, to disk too or only in memory. Chunks of one sequence are to be
-    /// inserted from the last to the first, so that for lack of room the last are given up.
-    pub(crate) fn insert(&mut self, parent: Key, tokens: &[Token], data: Arc<[u8]>, to_disk: bool) {
+    /// Takes a new chunk into memory. Chunks of one sequence are to be inserted from the last to
+    /// the first, so that for lack of room the last are given up.
+    pub(crate) fn insert(&mut self, parent: Key, tokens: &[Token], data: Arc<[u8]>) {
         let key = parent.then(tokens);
         // A shorter end of the same text is of no use any more.
         let siblings = self.children.get(&parent).into_iter().flatten();
@@ -168,14 +160,13 @@ impl Store {
         chunk.data = Some(data);
         self.host.add(key, &chunk);
         self.link(key, chunk);
-        if to_disk {
-            self.write(key);
-        }
         self.make_room();
     }
 
-    /// Orders a chunk that is only in memory to be written.
-    fn write(&mut self, key: Key) {
+    /// Orders a chunk that is only in memory to be written, if there is a disk. Chunks of one
+    /// sequence are to be written from the first to the last: without those before it a chunk is
+    /// of no use.
+    pub(crate) fn write(&mut self, key: Key) {
         let (Some(chunk), Some(thread)) = (self.chunks.get_mut(&key), &self.thread) else {
             return;
         };
@@ -284,11 +275,16 @@ impl Store {
         }
     }
 
-    /// From now on waits for the disk rather than leave something unwritten. Returns whether there
-    /// is a disk.
-    pub(crate) fn wait_for_disk(&mut self) -> bool {
-        let thread = self.thread.as_mut();
-        thread.map(|thread| thread.waits = true).is_some()
+    /// Whether chunks can be written to disk.
+    pub(crate) fn has_disk(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// From now on waits for the disk rather than leave something unwritten.
+    pub(crate) fn wait_for_disk(&mut self) {
+        if let Some(thread) = &mut self.thread {
+            thread.waits = true;
+        }
     }
 
     /// Takes note of what the disk has done meanwhile, and tells it what to delete.
@@ -424,7 +420,7 @@ mod tests {
         for (index, part) in text.chunks(CHUNK_TOKENS).enumerate().rev() {
             let cells = part.iter().map(|&token| token as u8).collect();
             path.insert(0, chain[index].then(part));
-            store.insert(chain[index], part, cells, true);
+            store.insert(chain[index], part, cells);
         }
         store.touch(&path);
     }

@@ -13,7 +13,7 @@
 //!
 //! While an older session decodes, the prompts of later ones are computed in a share of the time
 //! only: a step with a chunk of a prompt takes many times as long. A short first call goes before
-//! all sessions: it is soon done, and often it is a tool's own question, whose session waits for it.
+//! all sessions: it is soon done, and often a tool's own question, whose session waits for it.
 //!
 //! No promise outlives its worth: cells are kept for a session that is expected back, for a few
 //! times as long as it is expected to take. That they could be copied back quickly is no reason to
