@@ -7,7 +7,7 @@ use crate::offload::{CHUNK_TOKENS, Disk, Key, Store};
 use crate::prefixes::common_prefix;
 use crate::sequence::Sequence;
 use crate::stats::{add, set};
-use crate::{Engine, EngineError, Model, SequenceId};
+use crate::{Engine, EngineError, Model, SequenceId, Token};
 
 /// A piece of a text is not worth a copy if it is shorter than this many tokens.
 const LEAST_TOKENS: usize = 8;
@@ -56,13 +56,12 @@ impl<M: Model> Engine<M> {
         let resident = resident.map_or(0, |(_, tokens)| tokens as usize);
         let stored = &mut sequence.stored;
         stored.chain = Key::chain(useful);
-        let whole = resident / CHUNK_TOKENS;
-        let covered = whole * CHUNK_TOKENS;
-        let (path, more) = store.path(stored.chain[whole], &useful[covered..]);
-        store.touch(&path);
-        stored.until = resident.max(covered + more);
-        if stored.until > resident {
-            stored.awaited = path.into_iter().filter(|key| store.fetch(*key)).collect();
+        let reach = reach(store, &stored.chain, useful, resident);
+        store.touch(&reach.path);
+        stored.until = reach.until;
+        if reach.until > resident {
+            let path = reach.path.into_iter();
+            stored.awaited = path.filter(|key| store.fetch(*key)).collect();
         }
     }
 
@@ -85,25 +84,18 @@ impl<M: Model> Engine<M> {
         let useful = &sequence.tokens[..sequence.tokens.len() - 1];
         let resident = self.residency.len(slot) as usize;
         let stored = &mut sequence.stored;
-        let whole = resident / CHUNK_TOKENS;
-        let covered = whole * CHUNK_TOKENS;
-        let parent = match stored.chain.get(whole) {
-            Some(parent) => *parent,
+        if stored.chain.len() <= resident / CHUNK_TOKENS {
             // It was preempted, and what it generated counts as well now.
-            None => {
-                stored.chain = Key::chain(useful);
-                stored.chain[whole]
-            }
-        };
-        let (path, more) = store.path(parent, &useful[covered..]);
-        let gained = (covered + more).saturating_sub(resident);
-        stored.path.clear();
-        if gained >= LEAST_TOKENS {
-            let positions = (covered..).step_by(CHUNK_TOKENS);
-            stored.path.extend(positions.zip(path));
+            stored.chain = Key::chain(useful);
         }
-        stored.until = resident.max(covered + more);
-        stored.until - resident
+        let reach = reach(store, &stored.chain, useful, resident);
+        stored.until = reach.until;
+        stored.path.clear();
+        if reach.until - resident >= LEAST_TOKENS {
+            let positions = (reach.start..).step_by(CHUNK_TOKENS);
+            stored.path.extend(positions.zip(reach.path));
+        }
+        reach.until - resident
     }
 
     /// Copies back the next chunks of running request `id`, as far as there is room for them; a
@@ -195,7 +187,8 @@ impl<M: Model> Engine<M> {
         let mut path = Vec::new();
         let mut saved = 0;
         for (index, part) in tokens.chunks(CHUNK_TOKENS).enumerate().skip(first).rev() {
-            let key = chain[index].then(part);
+            let whole = chain.get(index + 1).copied();
+            let key = whole.unwrap_or_else(|| chain[index].then(part));
             path.push(key);
             if part.len() < LEAST_TOKENS || store.contains(key) {
                 continue;
@@ -243,5 +236,27 @@ impl<M: Model> Engine<M> {
             set(&self.stats.offload_host_bytes, host);
             set(&self.stats.offload_disk_bytes, disk);
         }
+    }
+}
+
+/// What the store has of a prompt beyond its resident prefix.
+struct Reach {
+    /// Where the first stored chunk begins: at the last whole chunk that is resident.
+    start: usize,
+    /// The stored chunks from there on.
+    path: Vec<Key>,
+    /// Tokens of the prompt that are resident or stored.
+    until: usize,
+}
+
+/// Looks up the stored chunks that continue the first `resident` tokens of a prompt along `chain`.
+fn reach(store: &Store, chain: &[Key], prompt: &[Token], resident: usize) -> Reach {
+    let whole = resident / CHUNK_TOKENS;
+    let start = whole * CHUNK_TOKENS;
+    let (path, more) = store.path(chain[whole], &prompt[start..]);
+    Reach {
+        start,
+        path,
+        until: resident.max(start + more),
     }
 }

@@ -91,8 +91,7 @@ pub struct ChatCompletionRequest {
     /// The session that this request belongs to, as the client names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_key: Option<String>,
-    /// How long the client wants the session's prefix kept: `in_memory` (as long as there is room)
-    /// or `24h`.
+    /// Where the session's prefix may be kept: `in_memory` (never on disk) or `24h` (on disk too).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_retention: Option<String>,
     /// `flex` is background work, which may wait; the OpenAI API's other tiers are served alike.

@@ -72,8 +72,7 @@ pub struct CompletionRequest {
     /// The session that this request belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_key: Option<String>,
-    /// How long the client wants the session's prefix kept: `in_memory` (as long as there is room)
-    /// or `24h`.
+    /// Where the session's prefix may be kept: `in_memory` (never on disk) or `24h` (on disk too).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_retention: Option<String>,
     /// `flex` is background work, which may wait; the OpenAI API's other tiers are served alike.
