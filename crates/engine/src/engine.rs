@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentinfer_sam::{Drafter, NoDrafts};
+use agentinfer_sam::{Drafter, NoDrafts, Origin};
 use agentinfer_sched::{CostModel, Policy, PolicySpec, View};
 use tokio::sync::mpsc;
 
@@ -228,7 +228,12 @@ impl<M: Model> Engine<M> {
         if let Some(session) = sequence.session {
             self.sessions.call(session, now);
         }
-        self.drafter.extend(sequence.id, &sequence.tokens);
+        let origin = Origin {
+            session: sequence.session,
+            tenant: sequence.hints.tenant,
+            ephemeral: sequence.hints.in_memory,
+        };
+        self.drafter.begin(sequence.id, origin, &sequence.tokens);
         self.record_submitted(&sequence);
         self.waiting.push(sequence);
     }

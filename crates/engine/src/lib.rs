@@ -54,7 +54,7 @@ mod text;
 pub mod trace;
 mod vocabulary;
 
-pub use agentinfer_sam::{Drafter, NoDrafts, Token};
+pub use agentinfer_sam::{Drafter, Guess, NoDrafts, Origin, Token};
 pub use agentinfer_sched::PolicySpec;
 pub use constraint::ConstraintFactory;
 pub use engine::{Engine, EngineOptions};

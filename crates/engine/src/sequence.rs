@@ -12,7 +12,7 @@ use crate::offloading::Stored;
 use crate::prefixes::Cursor;
 use crate::sampling::Sampler;
 use crate::text::TextAssembler;
-use crate::{Hints, Request, SequenceId, Token};
+use crate::{Guess, Hints, Request, SequenceId, Token};
 
 /// A place among the requests that the engine has promised to serve; freed when dropped.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Sequence {
     /// How far the last search for a resident prefix of its tokens came.
     pub(crate) cursor: Cursor,
     /// Draft tokens of the current step.
-    pub(crate) draft: Vec<Token>,
+    pub(crate) draft: Vec<Guess>,
     pub(crate) sampler: Sampler,
     pub(crate) matching: Option<Matching>,
     pub(crate) text: TextAssembler,

@@ -182,7 +182,7 @@ impl<M: Model> Engine<M> {
         sequence.draft.clear();
         if limit > 0 {
             self.drafter
-                .propose(sequence.id, limit, &mut sequence.draft);
+                .propose(sequence.id, limit, 0.0, &mut sequence.draft);
             sequence.draft.truncate(limit);
         }
         sequence.draft.len()
@@ -202,14 +202,17 @@ impl<M: Model> Engine<M> {
         sequence.draft.truncate(drafted);
         let tokens = &sequence.tokens[computed..computed + known];
         self.residency.append(slot, tokens);
-        self.residency.append(slot, &sequence.draft);
-        for (offset, &token) in tokens.iter().chain(&sequence.draft).enumerate() {
+        let guesses = sequence.draft.iter().map(|guess| guess.token);
+        for (offset, token) in tokens.iter().copied().chain(guesses).enumerate() {
             self.batch.entries.push(Entry {
                 token,
                 position: (computed + offset) as u32,
                 sequence: slot,
                 logits: decodes && offset + 1 >= known,
             });
+        }
+        for guess in &sequence.draft {
+            self.residency.append(slot, &[guess.token]);
         }
         sequence.counts.computed += count as u64;
         let now = self.model.now();
@@ -252,7 +255,7 @@ impl<M: Model> Engine<M> {
         for row in 0..=share.drafted {
             let (token, outcome) = self.next_token(&mut sequence, first_row + row);
             verdict = outcome;
-            let agrees = draft.get(row) == token.as_ref();
+            let agrees = draft.get(row).map(|guess| guess.token) == token;
             if !matches!(verdict, Verdict::Continues) || !agrees {
                 break;
             }
@@ -261,7 +264,6 @@ impl<M: Model> Engine<M> {
         let seconds = self.model.now() - begin;
         self.drafter.extend(sequence.id, &sequence.tokens[length..]);
         if share.drafted > 0 {
-            self.drafter.observe(sequence.id, share.drafted, accepted);
             sequence.counts.drafted += share.drafted as u32;
             sequence.counts.accepted += accepted as u32;
             add(&self.stats.drafted_tokens, share.drafted as u64);

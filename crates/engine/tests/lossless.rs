@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Completion, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish, LatencyCurve, Model,
-    ModelLimits, PolicySpec, Request, Sampling, SimModel, SimVocabulary, Token,
+    Completion, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish, Guess, LatencyCurve,
+    Model, ModelLimits, Origin, PolicySpec, Request, Sampling, SimModel, SimVocabulary, Token,
 };
 use proptest::prelude::*;
 
@@ -49,30 +49,35 @@ fn alone(request: &Request) -> Vec<Token> {
 struct Oracle(Vec<Vec<Token>>, std::collections::HashMap<u64, Vec<Token>>);
 
 impl Drafter for Oracle {
-    fn extend(&mut self, id: u64, tokens: &[Token]) {
-        self.1.entry(id).or_default().extend_from_slice(tokens);
+    fn begin(&mut self, id: u64, _origin: Origin, prompt: &[Token]) {
+        let before = self.1.insert(id, prompt.to_vec());
+        assert!(before.is_none(), "begun once");
     }
 
-    fn propose(&mut self, id: u64, limit: usize, draft: &mut Vec<Token>) {
+    fn extend(&mut self, id: u64, tokens: &[Token]) {
+        let said = self.1.get_mut(&id).expect("begun before");
+        said.extend_from_slice(tokens);
+    }
+
+    fn propose(&mut self, id: u64, limit: usize, _least: f32, draft: &mut Vec<Guess>) {
         let said = &self.1[&id];
         if let Some(whole) = self.0.iter().find(|whole| whole.starts_with(said)) {
             let rest = &whole[said.len()..];
             draft.extend(rest.iter().take(limit).enumerate().map(|(index, &token)| {
-                if (said.len() + index).is_multiple_of(3) {
-                    token ^ 1
-                } else {
-                    token
+                let lies = (said.len() + index).is_multiple_of(3);
+                Guess {
+                    token: if lies { token ^ 1 } else { token },
+                    probability: 0.5,
                 }
             }));
         }
     }
 
-    fn observe(&mut self, _id: u64, drafted: usize, accepted: usize) {
-        assert!(accepted <= drafted);
-    }
-
     fn finish(&mut self, id: u64) {
-        assert!(self.1.remove(&id).is_some(), "finished once, after extend");
+        assert!(
+            self.1.remove(&id).is_some(),
+            "finished once, after its beginning"
+        );
     }
 }
 

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Batch, Completion, Drafter, Engine, EngineOptions, Event, LatencyCurve, Model, ModelError,
-    ModelLimits, PolicySpec, Progress, Request, SequenceId, SimModel, SimVocabulary, Token,
+    Batch, Completion, Drafter, Engine, EngineOptions, Event, Guess, LatencyCurve, Model,
+    ModelError, ModelLimits, Origin, PolicySpec, Progress, Request, SequenceId, SimModel,
+    SimVocabulary, Token,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -64,13 +65,17 @@ impl Model for Counted {
 struct Constant;
 
 impl Drafter for Constant {
+    fn begin(&mut self, _id: u64, _origin: Origin, _prompt: &[Token]) {}
+
     fn extend(&mut self, _id: u64, _tokens: &[Token]) {}
 
-    fn propose(&mut self, _id: u64, limit: usize, draft: &mut Vec<Token>) {
-        draft.extend([97, 98, 99].into_iter().take(limit));
+    fn propose(&mut self, _id: u64, limit: usize, _least: f32, draft: &mut Vec<Guess>) {
+        let letters = [97, 98, 99].map(|token| Guess {
+            token,
+            probability: 0.5,
+        });
+        draft.extend(letters.into_iter().take(limit));
     }
-
-    fn observe(&mut self, _id: u64, _drafted: usize, _accepted: usize) {}
 
     fn finish(&mut self, _id: u64) {}
 }

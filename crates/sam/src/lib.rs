@@ -5,36 +5,55 @@
 //! This crate is pure: no I/O, no thread, no clock, no randomness.
 //!
 //! ```
-//! use agentinfer_sam::{Drafter, NoDrafts};
+//! use agentinfer_sam::{Drafter, NoDrafts, Origin};
 //!
 //! let mut drafter = NoDrafts;
-//! drafter.extend(1, &[5, 6, 7]);
+//! drafter.begin(1, Origin::default(), &[5, 6, 7]);
 //! let mut draft = Vec::new();
-//! drafter.propose(1, 4, &mut draft);
+//! drafter.propose(1, 4, 0.1, &mut draft);
 //! assert!(draft.is_empty());
 //! ```
 
 /// A token id of the model's vocabulary.
 pub type Token = u32;
 
+/// A token that may come next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guess {
+    /// The token.
+    pub token: Token,
+    /// How probable it is that the model says it, given that it said the guesses before: 0 to 1.
+    pub probability: f32,
+}
+
+/// Where a sequence comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The session that it continues, if that is known.
+    pub session: Option<u64>,
+    /// Whose session it is: what one tenant's sequences say never drafts another's.
+    pub tenant: u64,
+    /// Whether it may not outlive its session in any store.
+    pub ephemeral: bool,
+}
+
 /// Proposes continuations of sequences.
 ///
-/// The engine calls [`extend`](Drafter::extend) with every token of a sequence exactly once and in
-/// order (the prompt first, then what is generated), and [`propose`](Drafter::propose) before a
-/// decode step.
+/// The engine tells of every sequence's [beginning](Drafter::begin), of what the model said in it
+/// after each step, in order, and of its end.
 pub trait Drafter: Send {
-    /// Tells the drafter tokens that now follow in sequence `id`.
+    /// Sequence `id` begins with `prompt`.
+    fn begin(&mut self, id: u64, origin: Origin, prompt: &[Token]);
+
+    /// The model said `tokens` next in sequence `id`.
     fn extend(&mut self, id: u64, tokens: &[Token]);
 
-    /// Appends at most `limit` tokens to `draft` that may follow in sequence `id`. Appending
-    /// nothing is always right.
-    fn propose(&mut self, id: u64, limit: usize, draft: &mut Vec<Token>);
+    /// Appends to `draft` what may follow in sequence `id` after what `draft` holds already, which
+    /// is taken as said. At most `limit` guesses are added, and none that the model reaches with a
+    /// probability below `least`, all those before it included. To add nothing is always right.
+    fn propose(&mut self, id: u64, limit: usize, least: f32, draft: &mut Vec<Guess>);
 
-    /// Tells the drafter how its last proposal for `id` fared: of `drafted` tokens, the first
-    /// `accepted` were what the model said.
-    fn observe(&mut self, id: u64, drafted: usize, accepted: usize);
-
-    /// Tells the drafter that sequence `id` has ended.
+    /// Sequence `id` has ended.
     fn finish(&mut self, id: u64);
 }
 
@@ -43,8 +62,8 @@ pub trait Drafter: Send {
 pub struct NoDrafts;
 
 impl Drafter for NoDrafts {
+    fn begin(&mut self, _id: u64, _origin: Origin, _prompt: &[Token]) {}
     fn extend(&mut self, _id: u64, _tokens: &[Token]) {}
-    fn propose(&mut self, _id: u64, _limit: usize, _draft: &mut Vec<Token>) {}
-    fn observe(&mut self, _id: u64, _drafted: usize, _accepted: usize) {}
+    fn propose(&mut self, _id: u64, _limit: usize, _least: f32, _draft: &mut Vec<Guess>) {}
     fn finish(&mut self, _id: u64) {}
 }
