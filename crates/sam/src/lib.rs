@@ -5,14 +5,23 @@
 //! This crate is pure: no I/O, no thread, no clock, no randomness.
 //!
 //! ```
-//! use agentinfer_sam::{Drafter, NoDrafts, Origin};
+//! use agentinfer_sam::{AgentSam, Drafter, Origin};
 //!
-//! let mut drafter = NoDrafts;
-//! drafter.begin(1, Origin::default(), &[5, 6, 7]);
+//! let mut drafter = AgentSam::default();
+//! drafter.begin(1, Origin::default(), &[5, 6, 7, 8, 9, 5, 6]);
 //! let mut draft = Vec::new();
-//! drafter.propose(1, 4, 0.1, &mut draft);
-//! assert!(draft.is_empty());
+//! drafter.propose(1, 2, 0.01, &mut draft);
+//! let tokens: Vec<u32> = draft.iter().map(|guess| guess.token).collect();
+//! assert_eq!(tokens, [7, 8]);
 //! ```
+
+mod automaton;
+mod drafter;
+mod predict;
+mod session;
+
+pub use automaton::{Automaton, Follower, State};
+pub use drafter::AgentSam;
 
 /// A token id of the model's vocabulary.
 pub type Token = u32;
