@@ -14,6 +14,17 @@
 //! assert!(draft.is_empty());
 //! ```
 
+mod corpus;
+pub mod segment;
+
+pub use corpus::{
+    Corpus, Evidence, LowOrder, MOST_SEGMENTS, MOST_SIMILAR, Match, Merge, Similar,
+    SimilarDocument, plan,
+};
+pub use segment::{
+    Builder, Document, Follower, Found, Occurrence, Order, Segment, SegmentError, build, merge,
+};
+
 /// A token id of the model's vocabulary.
 pub type Token = u32;
 
