@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::Token;
+use crate::{Follower, Token};
 
 /// A state of an [`Automaton`]: a class of texts that end at the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,15 +64,6 @@ struct Edge {
     token: Token,
     target: u32,
     next: u32,
-}
-
-/// A token that followed a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Follower {
-    /// The token.
-    pub token: Token,
-    /// How often it followed.
-    pub count: u32,
 }
 
 impl Default for Automaton {

@@ -1,10 +1,13 @@
 //! The drafter: sessions' automata, the corpus of past sessions, and what they guess together.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
-use crate::predict::{Context, Prediction, Predictor, Source};
+use crate::past::Past;
+use crate::predict::{Prediction, Predictor};
 use crate::session::Session;
-use crate::{Drafter, Guess, Origin, Token};
+use crate::{Corpus, Drafter, Guess, Origin, Similar, Token};
 
 /// Tokens indexed at once, a few milliseconds' work: a step takes longer. The sequence is served
 /// without drafts until all of it is indexed.
@@ -25,12 +28,32 @@ const MOST_GUESSES: usize = 64;
 pub struct AgentSam {
     sessions: FxHashMap<Key, Held>,
     sequences: FxHashMap<u64, Sequence>,
+    /// What past sessions said, by tenant.
+    corpora: FxHashMap<u64, Arc<Corpus>>,
+    /// Sessions that have ended and are not taken yet.
+    ended: Vec<Ended>,
     predictor: Predictor,
+    past: Past,
     /// Tokens that end what a model says: nothing is guessed beyond them.
     ends: Vec<Token>,
     /// Beginnings so far, by which sessions age.
     begun: u64,
 }
+
+/// Tokens of a session's first request that stand for it, its end: there is the question.
+const OPENING: usize = 512;
+
+/// Tokens before each answer that are kept with it: the model's own header of a turn, which what it
+/// says first follows.
+const LEAD: usize = 4;
+
+/// Tokens of one session that are kept for the corpus: some hundred answers. A loop that never ends
+/// must not fill it.
+const MOST_SAID: usize = 64 << 10;
+
+/// Sessions that have ended and wait to be taken; more are lost. Whoever takes them does so at
+/// every call.
+const MOST_ENDED: usize = 1024;
 
 /// Which session: a sequence without one has a session of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +67,32 @@ struct Held {
     session: Session,
     used: u64,
     bytes: usize,
+    /// What will be left of it.
+    said: Said,
+}
+
+/// What the model said in a session.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    opening: usize,
+    tokens: Vec<Token>,
+    ephemeral: bool,
+}
+
+/// What is left of a session that has ended, for the corpus.
+///
+/// Only what the model said is kept, not what it was told: that a past session's documents are
+/// quoted again is rare, and with them a corpus guesses worse (measured on recorded sessions).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose session it was.
+    pub tenant: u64,
+    /// Which.
+    pub session: u64,
+    /// How many of the tokens are the end of its first request, by which it is found again.
+    pub opening: usize,
+    /// These, and what the model said, each time after the few tokens before it.
+    pub tokens: Vec<Token>,
 }
 
 /// A sequence that runs.
@@ -54,6 +103,7 @@ struct Sequence {
     /// Whether all of it is indexed.
     ready: bool,
     proposal: Proposal,
+    corpus: Option<(Arc<Corpus>, Similar)>,
 }
 
 /// What was proposed last, to learn from what the model says.
@@ -65,19 +115,6 @@ struct Proposal {
     /// was reached.
     predictions: Vec<Prediction>,
     first: usize,
-}
-
-/// A source that knows nothing.
-struct Nothing;
-
-impl Source for Nothing {
-    fn contexts(&self) -> &[Context] {
-        &[]
-    }
-
-    fn count(&self, _index: usize, _token: Token) -> u32 {
-        0
-    }
 }
 
 impl AgentSam {
@@ -92,6 +129,55 @@ impl AgentSam {
     /// Bytes that the sessions take.
     pub fn bytes(&self) -> usize {
         self.sessions.values().map(|held| held.bytes).sum()
+    }
+
+    /// Sets what past sessions of a tenant said; sequences that begin from now on are drafted by it.
+    pub fn set_corpus(&mut self, tenant: u64, corpus: Arc<Corpus>) {
+        self.corpora.insert(tenant, corpus);
+    }
+
+    /// Ends a session: what the model said in it can be [taken](Self::take_ended) for the corpus.
+    /// Of no effect while a sequence of it runs.
+    pub fn end(&mut self, tenant: u64, session: u64) {
+        let key = Key::Session { tenant, session };
+        if self
+            .sessions
+            .get(&key)
+            .is_some_and(|held| held.session.is_idle())
+        {
+            self.forget(key);
+        }
+    }
+
+    /// Ends all sessions of which no sequence runs.
+    pub fn end_all(&mut self) {
+        let idle = self.sessions.iter();
+        let idle = idle.filter(|(_, held)| held.session.is_idle());
+        let idle: Vec<Key> = idle.map(|(key, _)| *key).collect();
+        idle.into_iter().for_each(|key| self.forget(key));
+    }
+
+    /// What is left of sessions that have ended since the last call.
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    fn forget(&mut self, key: Key) {
+        let Some(Held { said, .. }) = self.sessions.remove(&key) else {
+            return;
+        };
+        let Key::Session { tenant, session } = key else {
+            return;
+        };
+        let says = said.tokens.len() > said.opening && !said.ephemeral;
+        if says && self.ended.len() < MOST_ENDED {
+            self.ended.push(Ended {
+                tenant,
+                session,
+                opening: said.opening,
+                tokens: said.tokens,
+            });
+        }
     }
 
     /// Indexes some of what is new in a sequence.
@@ -113,7 +199,8 @@ impl AgentSam {
             let Some((&oldest, _)) = idle.min_by_key(|(_, held)| held.used) else {
                 return;
             };
-            bytes -= self.sessions.remove(&oldest).map_or(0, |held| held.bytes);
+            bytes -= self.sessions.get(&oldest).map_or(0, |held| held.bytes);
+            self.forget(oldest);
         }
     }
 }
@@ -130,12 +217,18 @@ impl Drafter for AgentSam {
         self.begun += 1;
         let held = self.sessions.entry(key).or_default();
         held.used = self.begun;
+        held.said.begin(prompt, origin.ephemeral);
         let line = held.session.begin(prompt);
+        let corpus = self.corpora.get(&origin.tenant).map(|corpus| {
+            let first = &held.said.tokens[..held.said.opening];
+            (corpus.clone(), corpus.similar(first))
+        });
         let sequence = Sequence {
             key,
             line,
             ready: false,
             proposal: Proposal::default(),
+            corpus,
         };
         self.sequences.insert(id, sequence);
         self.index(id);
@@ -148,6 +241,7 @@ impl Drafter for AgentSam {
         sequence.proposal.learn(&mut self.predictor, tokens);
         if let Some(held) = self.sessions.get_mut(&sequence.key) {
             held.session.extend(sequence.line, tokens);
+            held.said.extend(tokens);
         }
         self.index(id);
     }
@@ -156,33 +250,34 @@ impl Drafter for AgentSam {
         if !self.sequences.get(&id).is_some_and(|it| it.ready) {
             return self.index(id);
         }
-        let Some(Sequence {
-            key,
-            line,
-            proposal,
-            ..
-        }) = self.sequences.get_mut(&id)
-        else {
+        let Some(sequence) = self.sequences.get_mut(&id) else {
             return;
         };
-        let Some(Held { session, .. }) = self.sessions.get(key) else {
+        let Some(Held { session, .. }) = self.sessions.get(&sequence.key) else {
             return;
         };
-        let Some(mut cursor) = session.end(*line) else {
+        let Some(mut cursor) = session.end(sequence.line) else {
             return;
         };
+        let (proposal, past) = (&mut sequence.proposal, &mut self.past);
         proposal.begin(draft);
         let mut reached = 1.0;
         for guess in &*draft {
             cursor = session.advance(cursor, guess.token);
             reached *= guess.probability;
         }
+        let held = draft.iter().map(|guess| guess.token);
+        match &sequence.corpus {
+            Some((corpus, similar)) => {
+                past.begin(corpus, similar, session.tokens(sequence.line), held);
+            }
+            None => past.clear(),
+        }
         for _ in 0..limit.min(MOST_GUESSES) {
             let mut prediction = Prediction::default();
             let view = session.view(cursor);
-            let Some((token, probability)) =
-                self.predictor.predict([&view, &Nothing], &mut prediction)
-            else {
+            let top = self.predictor.predict([&view, past], &mut prediction);
+            let Some((token, probability)) = top else {
                 break;
             };
             proposal.predictions.push(prediction);
@@ -196,6 +291,9 @@ impl Drafter for AgentSam {
                 break;
             }
             cursor = session.advance(cursor, token);
+            if let Some((corpus, similar)) = &sequence.corpus {
+                past.advance(corpus, similar, token);
+            }
         }
     }
 
@@ -210,6 +308,27 @@ impl Drafter for AgentSam {
             held.bytes = held.session.bytes();
         }
         self.make_room();
+    }
+}
+
+impl Said {
+    /// A call begins.
+    fn begin(&mut self, prompt: &[Token], ephemeral: bool) {
+        self.ephemeral |= ephemeral;
+        if self.tokens.is_empty() {
+            let from = prompt.len().saturating_sub(OPENING);
+            self.tokens.extend_from_slice(&prompt[from..]);
+            self.opening = self.tokens.len();
+        } else {
+            let from = prompt.len().saturating_sub(LEAD);
+            self.extend(&prompt[from..]);
+        }
+    }
+
+    fn extend(&mut self, tokens: &[Token]) {
+        let room = MOST_SAID.saturating_sub(self.tokens.len());
+        self.tokens
+            .extend_from_slice(&tokens[..tokens.len().min(room)]);
     }
 }
 

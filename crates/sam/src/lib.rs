@@ -16,12 +16,22 @@
 //! ```
 
 mod automaton;
+mod corpus;
 mod drafter;
+mod past;
 mod predict;
+pub mod segment;
 mod session;
 
-pub use automaton::{Automaton, Follower, State};
-pub use drafter::AgentSam;
+pub use automaton::{Automaton, State};
+pub use corpus::{
+    Corpus, Evidence, LowOrder, MOST_SEGMENTS, MOST_SIMILAR, Match, Merge, Similar,
+    SimilarDocument, plan,
+};
+pub use drafter::{AgentSam, Ended};
+pub use segment::{
+    Builder, Document, Follower, Found, Occurrence, Order, Segment, SegmentError, build, merge,
+};
 
 /// A token id of the model's vocabulary.
 pub type Token = u32;
