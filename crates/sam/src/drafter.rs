@@ -6,7 +6,8 @@ use rustc_hash::FxHashMap;
 
 use crate::past::Past;
 use crate::predict::{Prediction, Predictor};
-use crate::session::Session;
+use crate::session::{Cursor, Session};
+use crate::sparse::{REACH, Sparse};
 use crate::{Corpus, Drafter, Guess, Origin, Similar, Token};
 
 /// Tokens indexed at once, a few milliseconds' work: a step takes longer. The sequence is served
@@ -34,6 +35,11 @@ pub struct AgentSam {
     ended: Vec<Ended>,
     predictor: Predictor,
     past: Past,
+    sparse: Sparse,
+    /// The last tokens of the sequence and of its draft.
+    tail: Vec<Token>,
+    /// Whether only its own session drafts a sequence.
+    session_only: bool,
     /// Tokens that end what a model says: nothing is guessed beyond them.
     ends: Vec<Token>,
     /// Beginnings so far, by which sessions age.
@@ -104,6 +110,19 @@ struct Sequence {
     ready: bool,
     proposal: Proposal,
     corpus: Option<(Arc<Corpus>, Similar)>,
+    /// Whose sparse contexts it shares.
+    owner: u64,
+}
+
+/// A way from the end of a sequence on, as its draft leads, past all sources.
+struct Walk<'a> {
+    session: &'a Session,
+    cursor: Cursor,
+    corpus: Option<&'a (Arc<Corpus>, Similar)>,
+    past: &'a mut Past,
+    sparse: &'a Sparse,
+    owner: u64,
+    tail: &'a mut Vec<Token>,
 }
 
 /// What was proposed last, to learn from what the model says.
@@ -129,6 +148,13 @@ impl AgentSam {
     /// Bytes that the sessions take.
     pub fn bytes(&self) -> usize {
         self.sessions.values().map(|held| held.bytes).sum()
+    }
+
+    /// Lets only its own session draft a sequence, not what others said before.
+    #[must_use]
+    pub fn session_only(mut self) -> Self {
+        self.session_only = true;
+        self
     }
 
     /// Sets what past sessions of a tenant said; sequences that begin from now on are drafted by it.
@@ -218,6 +244,12 @@ impl Drafter for AgentSam {
         let held = self.sessions.entry(key).or_default();
         held.used = self.begun;
         held.said.begin(prompt, origin.ephemeral);
+        let private = self.session_only || origin.ephemeral;
+        let owner = match key {
+            _ if !private => origin.tenant,
+            Key::Session { tenant, session } => tenant ^ session.rotate_left(32),
+            Key::Alone(id) => !id,
+        };
         let line = held.session.begin(prompt);
         let corpus = self.corpora.get(&origin.tenant).map(|corpus| {
             let first = &held.said.tokens[..held.said.opening];
@@ -229,6 +261,7 @@ impl Drafter for AgentSam {
             ready: false,
             proposal: Proposal::default(),
             corpus,
+            owner,
         };
         self.sequences.insert(id, sequence);
         self.index(id);
@@ -242,6 +275,11 @@ impl Drafter for AgentSam {
         if let Some(held) = self.sessions.get_mut(&sequence.key) {
             held.session.extend(sequence.line, tokens);
             held.said.extend(tokens);
+            let line = held.session.tokens(sequence.line);
+            for at in line.len() - tokens.len()..line.len() {
+                let context = &line[at.saturating_sub(REACH)..at];
+                self.sparse.learn(sequence.owner, context, line[at]);
+            }
         }
         self.index(id);
     }
@@ -256,27 +294,29 @@ impl Drafter for AgentSam {
         let Some(Held { session, .. }) = self.sessions.get(&sequence.key) else {
             return;
         };
-        let Some(mut cursor) = session.end(sequence.line) else {
+        let Some(cursor) = session.end(sequence.line) else {
             return;
         };
-        let (proposal, past) = (&mut sequence.proposal, &mut self.past);
+        let line = session.tokens(sequence.line);
+        self.tail.clear();
+        self.tail
+            .extend_from_slice(&line[line.len().saturating_sub(REACH)..]);
+        let mut walk = Walk {
+            session,
+            cursor,
+            corpus: sequence.corpus.as_ref(),
+            past: &mut self.past,
+            sparse: &self.sparse,
+            owner: sequence.owner,
+            tail: &mut self.tail,
+        };
+        walk.begin(line, draft);
+        let proposal = &mut sequence.proposal;
         proposal.begin(draft);
-        let mut reached = 1.0;
-        for guess in &*draft {
-            cursor = session.advance(cursor, guess.token);
-            reached *= guess.probability;
-        }
-        let held = draft.iter().map(|guess| guess.token);
-        match &sequence.corpus {
-            Some((corpus, similar)) => {
-                past.begin(corpus, similar, session.tokens(sequence.line), held);
-            }
-            None => past.clear(),
-        }
+        let mut reached: f32 = draft.iter().map(|guess| guess.probability).product();
         for _ in 0..limit.min(MOST_GUESSES) {
             let mut prediction = Prediction::default();
-            let view = session.view(cursor);
-            let top = self.predictor.predict([&view, past], &mut prediction);
+            let top = walk.predict(&self.predictor, &mut prediction);
             let Some((token, probability)) = top else {
                 break;
             };
@@ -290,10 +330,7 @@ impl Drafter for AgentSam {
             if self.ends.contains(&token) {
                 break;
             }
-            cursor = session.advance(cursor, token);
-            if let Some((corpus, similar)) = &sequence.corpus {
-                past.advance(corpus, similar, token);
-            }
+            walk.advance(token);
         }
     }
 
@@ -308,6 +345,35 @@ impl Drafter for AgentSam {
             held.bytes = held.session.bytes();
         }
         self.make_room();
+    }
+}
+
+impl Walk<'_> {
+    /// Goes past what `draft` holds.
+    fn begin(&mut self, line: &[Token], draft: &[Guess]) {
+        for guess in draft {
+            self.cursor = self.session.advance(self.cursor, guess.token);
+            self.tail.push(guess.token);
+        }
+        let held = draft.iter().map(|guess| guess.token);
+        match self.corpus {
+            Some((corpus, similar)) => self.past.begin(corpus, similar, line, held),
+            None => self.past.clear(),
+        }
+    }
+
+    fn predict(&self, by: &Predictor, prediction: &mut Prediction) -> Option<(Token, f32)> {
+        let session = self.session.view(self.cursor);
+        let sparse = self.sparse.view(self.owner, self.tail);
+        by.predict([&session, &*self.past, &sparse], prediction)
+    }
+
+    fn advance(&mut self, token: Token) {
+        self.cursor = self.session.advance(self.cursor, token);
+        self.tail.push(token);
+        if let Some((corpus, similar)) = self.corpus {
+            self.past.advance(corpus, similar, token);
+        }
     }
 }
 

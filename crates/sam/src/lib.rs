@@ -22,6 +22,7 @@ mod past;
 mod predict;
 pub mod segment;
 mod session;
+mod sparse;
 
 pub use automaton::{Automaton, State};
 pub use corpus::{

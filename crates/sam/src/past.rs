@@ -5,14 +5,14 @@ use crate::predict::{CONTEXTS, Context, Source};
 use crate::{Corpus, Evidence, Match, Similar, Token};
 
 /// Occurrences that a search collects: enough to tell shares apart, few enough to scan.
-const OCCURRENCES: usize = 32;
+const OCCURRENCES: usize = 12;
 
 /// Tokens of the context that are compared, at most: as many as the segments have sorted.
 const LONGEST: usize = 64;
 
 /// While what agrees has at least so many tokens in common, it is followed instead of searched anew:
 /// shorter contexts hardly say anything else then.
-const FOLLOWED: u8 = 12;
+const FOLLOWED: u8 = 4;
 
 /// A place in the corpus, and what followed there. Kept to be used again: it allocates nothing then.
 #[derive(Debug, Default)]

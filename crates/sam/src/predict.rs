@@ -12,8 +12,8 @@ use crate::Token;
 /// Contexts of a source, at most. Six did not guess better than three.
 pub(crate) const CONTEXTS: usize = 3;
 
-/// Sources: what was said in the session, and in past sessions.
-pub(crate) const SOURCES: usize = 2;
+/// Sources: what was said in the session, in past sessions, and in similar contexts.
+pub(crate) const SOURCES: usize = 3;
 
 /// Probabilities that are mixed, and a constant.
 const INPUTS: usize = SOURCES * CONTEXTS + 1;
@@ -68,14 +68,18 @@ pub(crate) trait Source {
 pub(crate) struct Prediction {
     candidates: [Candidate; CANDIDATES],
     count: usize,
-    /// Which weights were used.
-    set: usize,
+    /// Which of the weights by lengths were used.
+    lengths: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     token: Token,
     probability: f32,
+    /// What each of the two mixers alone says.
+    opinions: [f32; 2],
+    /// Which of the weights by shares were used.
+    shares: usize,
     /// Index of the table's entry for each context.
     entries: [u16; INPUTS - 1],
     /// The inputs of the mixer.
@@ -96,8 +100,10 @@ struct Entry {
 pub(crate) struct Predictor {
     /// By context, its length, the token's share, the number of followers, and whether it was last.
     table: Vec<Entry>,
-    /// By the lengths of the longest contexts of both sources.
-    weights: Vec<[f32; INPUTS]>,
+    /// By the lengths of the longest contexts of the session and of past ones.
+    by_lengths: Vec<[f32; INPUTS]>,
+    /// By the token's shares in the longest contexts of both, and in the session's next one.
+    by_shares: Vec<[f32; INPUTS]>,
 }
 
 /// Classes of lengths, shares and totals: the last number of each, and in between what the prior
@@ -110,6 +116,8 @@ const TYPICAL_TOTALS: [f32; 5] = [1.0, 2.0, 4.0, 9.0, 32.0];
 /// Classes of the longest context, for the choice of weights; none is one of them.
 const SET_LENGTHS: [u32; 7] = [0, 1, 2, 3, 5, 9, 19];
 const SETS: usize = SET_LENGTHS.len() + 1;
+/// Classes of a token's share, and one for no context.
+const SHARES: usize = TYPICAL_SHARES.len() + 1;
 /// An input that no context stands behind.
 const UNUSED: u16 = u16::MAX;
 
@@ -118,6 +126,8 @@ impl Default for Candidate {
         Self {
             token: 0,
             probability: 0.0,
+            opinions: [0.0; 2],
+            shares: 0,
             entries: [UNUSED; INPUTS - 1],
             inputs: [0.0; INPUTS],
         }
@@ -140,7 +150,8 @@ impl Default for Predictor {
         }
         Self {
             table,
-            weights: vec![[FIRST_WEIGHT; INPUTS]; SETS * SETS],
+            by_lengths: vec![[FIRST_WEIGHT; INPUTS]; SETS * SETS],
+            by_shares: vec![[FIRST_WEIGHT; INPUTS]; SHARES.pow(3)],
         }
     }
 }
@@ -170,17 +181,26 @@ fn class(bounds: &[u32], value: u32) -> usize {
     bounds.iter().take_while(|bound| **bound < value).count()
 }
 
-/// The table's entry for a token that followed `context` so many times.
-fn entry(input: usize, context: &Context, count: u32, last: bool) -> usize {
-    let share = match count {
+/// The class of a token's share of what followed.
+fn share(count: u32, total: u32) -> usize {
+    match count {
         0 => 0,
-        _ if count >= context.total => TYPICAL_SHARES.len() - 1,
-        _ => 1 + (count * 5 / context.total) as usize,
-    };
+        _ if count >= total => TYPICAL_SHARES.len() - 1,
+        _ => 1 + (count * 5 / total) as usize,
+    }
+}
+
+/// The table's entry for a token with this share of what followed `context`.
+fn entry(input: usize, context: &Context, share: usize, last: bool) -> usize {
     let mut index = input * TYPICAL_LENGTHS.len() + class(&LENGTHS, context.length);
     index = index * TYPICAL_SHARES.len() + share;
     index = index * TYPICAL_TOTALS.len() + class(&TOTALS, context.total);
     index * 2 + usize::from(last)
+}
+
+/// The probability with these logarithmic odds.
+fn squash(odds: f32) -> f32 {
+    (1.0 / (1.0 + (-odds).exp())).clamp(LEAST, 1.0 - LEAST)
 }
 
 impl Predictor {
@@ -192,17 +212,17 @@ impl Predictor {
         prediction: &mut Prediction,
     ) -> Option<(Token, f32)> {
         prediction.count = 0;
-        prediction.set = 0;
+        let longest = |source: &dyn Source| source.contexts().first().map_or(0, |it| it.length);
+        let [session, past] = [0, 1].map(|source| class(&SET_LENGTHS, longest(sources[source])));
+        prediction.lengths = session * SETS + past;
         for source in sources {
             let contexts = source.contexts();
-            let longest = contexts.first().map_or(0, |context| context.length);
-            prediction.set = prediction.set * SETS + class(&SET_LENGTHS, longest);
             for context in contexts {
                 prediction.consider(context.best);
                 prediction.consider(context.recent);
             }
         }
-        let weights = &self.weights[prediction.set];
+        let weights = &self.by_lengths[prediction.lengths];
         let mut top: Option<(Token, f32)> = None;
         for candidate in &mut prediction.candidates[..prediction.count] {
             self.assess(candidate, sources, weights);
@@ -219,30 +239,44 @@ impl Predictor {
         sources: [&dyn Source; SOURCES],
         weights: &[f32; INPUTS],
     ) {
+        let mut shares = [SHARES - 1; INPUTS];
         for (number, source) in sources.into_iter().enumerate() {
             for (index, context) in source.contexts().iter().enumerate() {
                 let input = number * CONTEXTS + index;
                 let count = source.count(index, candidate.token);
                 let last = context.recent == candidate.token;
-                let entry = entry(input, context, count, last);
+                let share = share(count, context.total);
+                let entry = entry(input, context, share, last);
                 candidate.entries[input] = entry as u16;
                 candidate.inputs[input] = self.table[entry].stretched;
+                shares[input] = share;
             }
         }
         candidate.inputs[INPUTS - 1] = BIAS;
-        let products = candidate.inputs.iter().zip(weights);
-        let sum: f32 = products.map(|(input, weight)| input * weight).sum();
-        candidate.probability = (1.0 / (1.0 + (-sum).exp())).clamp(LEAST, 1.0 - LEAST);
+        let [session, shorter, past] = [0, 1, CONTEXTS].map(|input| shares[input]);
+        candidate.shares = (session * SHARES + shorter) * SHARES + past;
+        let weights = [weights, &self.by_shares[candidate.shares]];
+        let sums = weights.map(|weights| {
+            let products = candidate.inputs.iter().zip(weights);
+            products.map(|(input, weight)| input * weight).sum::<f32>()
+        });
+        candidate.opinions = sums.map(squash);
+        candidate.probability = squash(f32::midpoint(sums[0], sums[1]));
     }
 
     /// Learns that `truth` came where `prediction` was made.
     pub(crate) fn learn(&mut self, prediction: &Prediction, truth: Token) {
         for candidate in &prediction.candidates[..prediction.count] {
             let outcome = if candidate.token == truth { 1.0 } else { 0.0 };
-            let error = outcome - candidate.probability;
-            let weights = &mut self.weights[prediction.set];
-            for (weight, input) in weights.iter_mut().zip(candidate.inputs) {
-                *weight += RATE * error * input;
+            let mixers = [
+                &mut self.by_lengths[prediction.lengths],
+                &mut self.by_shares[candidate.shares],
+            ];
+            for (weights, opinion) in mixers.into_iter().zip(candidate.opinions) {
+                let error = outcome - opinion;
+                for (weight, input) in weights.iter_mut().zip(candidate.inputs) {
+                    *weight += RATE * error * input;
+                }
             }
             for entry in candidate.entries {
                 if let Some(entry) = self.table.get_mut(usize::from(entry)) {
@@ -311,7 +345,8 @@ mod tests {
                             ..Context::default()
                         };
                         for last in [false, true] {
-                            seen.insert(entry(input, &context, count, last));
+                            let share = share(count, total);
+                            seen.insert(entry(input, &context, share, last));
                         }
                     }
                 }
@@ -328,13 +363,13 @@ mod tests {
         let predictor = Predictor::default();
         let nothing = Table(Vec::new(), Vec::new());
         let probability = |source: &Table| {
-            let top = predictor.predict([source, &nothing], &mut Prediction::default());
+            let top = predictor.predict([source, &nothing, &nothing], &mut Prediction::default());
             top.expect("a candidate").1
         };
         assert!(probability(&table(20, &[1])) > probability(&table(2, &[1])));
         assert!(probability(&table(4, &[20])) > probability(&table(4, &[1])));
         assert!(probability(&table(4, &[20])) > probability(&table(4, &[12, 8])));
-        let top = predictor.predict([&nothing, &nothing], &mut Prediction::default());
+        let top = predictor.predict([&nothing, &nothing, &nothing], &mut Prediction::default());
         assert_eq!(top, None);
     }
 
@@ -345,12 +380,13 @@ mod tests {
         let nothing = Table(Vec::new(), Vec::new());
         let mut prediction = Prediction::default();
         for round in 0..4000 {
-            predictor.predict([&sure, &nothing], &mut prediction);
+            predictor.predict([&sure, &nothing, &nothing], &mut prediction);
             predictor.learn(&prediction, u32::from(round % 5 == 0));
-            predictor.predict([&unsure, &nothing], &mut prediction);
+            predictor.predict([&unsure, &nothing, &nothing], &mut prediction);
             predictor.learn(&prediction, if round % 10 == 0 { 0 } else { 9 });
         }
-        let mut at = |source: &Table| predictor.predict([source, &nothing], &mut prediction);
+        let mut at =
+            |source: &Table| predictor.predict([source, &nothing, &nothing], &mut prediction);
         let (token, probability) = at(&sure).expect("a candidate");
         assert_eq!(token, 0);
         assert!((probability - 0.8).abs() < 0.05, "{probability}");
