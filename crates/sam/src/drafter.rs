@@ -31,8 +31,8 @@ pub struct AgentSam {
     sequences: FxHashMap<u64, Sequence>,
     /// What past sessions said, by tenant.
     corpora: FxHashMap<u64, Arc<Corpus>>,
-    /// Sessions that have ended and are not taken yet.
-    ended: Vec<Ended>,
+    /// Of sessions that were put aside what is not taken yet.
+    paused: Vec<Paused>,
     predictor: Predictor,
     past: Past,
     sparse: Sparse,
@@ -57,9 +57,13 @@ const LEAD: usize = 4;
 /// must not fill it.
 const MOST_SAID: usize = 64 << 10;
 
-/// Sessions that have ended and wait to be taken; more are lost. Whoever takes them does so at
-/// every call.
-const MOST_ENDED: usize = 1024;
+/// Sessions that were put aside and wait to be taken; more are lost. Whoever takes them does so
+/// after every call.
+const MOST_PAUSED: usize = 1024;
+
+/// Sessions of which is remembered what was said in them, should they come back: at 256 KiB each
+/// at the very most, and usually a few.
+const MOST_SESSIONS: usize = 1024;
 
 /// Which session: a sequence without one has a session of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,15 +86,17 @@ struct Held {
 struct Said {
     opening: usize,
     tokens: Vec<Token>,
+    /// How many were taken for the corpus.
+    taken: usize,
     ephemeral: bool,
 }
 
-/// What is left of a session that has ended, for the corpus.
+/// What is left of a session that was put aside, for the corpus.
 ///
 /// Only what the model said is kept, not what it was told: that a past session's documents are
 /// quoted again is rare, and with them a corpus guesses worse (measured on recorded sessions).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct Paused {
     /// Whose session it was.
     pub tenant: u64,
     /// Which.
@@ -162,46 +168,44 @@ impl AgentSam {
         self.corpora.insert(tenant, corpus);
     }
 
-    /// Ends a session: what the model said in it can be [taken](Self::take_ended) for the corpus.
-    /// Of no effect while a sequence of it runs.
-    pub fn end(&mut self, tenant: u64, session: u64) {
-        let key = Key::Session { tenant, session };
-        if self
-            .sessions
-            .get(&key)
-            .is_some_and(|held| held.session.is_idle())
-        {
-            self.forget(key);
-        }
+    /// Sequences that have begun so far.
+    pub fn begun(&self) -> u64 {
+        self.begun
     }
 
-    /// Ends all sessions of which no sequence runs.
-    pub fn end_all(&mut self) {
-        let idle = self.sessions.iter();
-        let idle = idle.filter(|(_, held)| held.session.is_idle());
-        let idle: Vec<Key> = idle.map(|(key, _)| *key).collect();
-        idle.into_iter().for_each(|key| self.forget(key));
+    /// Puts the sessions aside of which no sequence runs, and none has begun after the first `begun`
+    /// ones: what the model said in them can be [taken](Self::take_paused) for the corpus. Those
+    /// that come back are indexed again from their prompts.
+    pub fn pause(&mut self, begun: u64) {
+        let unused = self.sessions.iter();
+        let unused = unused.filter(|(_, held)| held.used <= begun && held.session.is_idle());
+        let unused: Vec<Key> = unused.map(|(key, _)| *key).collect();
+        unused.into_iter().for_each(|key| self.put_aside(key));
     }
 
-    /// What is left of sessions that have ended since the last call.
-    pub fn take_ended(&mut self) -> Vec<Ended> {
-        std::mem::take(&mut self.ended)
+    /// What sessions have said that were put aside since the last call.
+    pub fn take_paused(&mut self) -> Vec<Paused> {
+        std::mem::take(&mut self.paused)
     }
 
-    fn forget(&mut self, key: Key) {
-        let Some(Held { said, .. }) = self.sessions.remove(&key) else {
-            return;
-        };
+    fn put_aside(&mut self, key: Key) {
         let Key::Session { tenant, session } = key else {
+            self.sessions.remove(&key);
             return;
         };
-        let says = said.tokens.len() > said.opening && !said.ephemeral;
-        if says && self.ended.len() < MOST_ENDED {
-            self.ended.push(Ended {
+        let Some(held) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        (held.session, held.bytes) = (Session::default(), 0);
+        let said = &mut held.said;
+        let new = said.tokens.len() > said.opening.max(said.taken);
+        if new && !said.ephemeral && !self.session_only && self.paused.len() < MOST_PAUSED {
+            said.taken = said.tokens.len();
+            self.paused.push(Paused {
                 tenant,
                 session,
                 opening: said.opening,
-                tokens: said.tokens,
+                tokens: said.tokens.clone(),
             });
         }
     }
@@ -216,18 +220,31 @@ impl AgentSam {
         }
     }
 
-    /// Forgets sessions, the longest unused first, until the rest has room.
+    /// Puts sessions aside, the longest unused first, until the rest has room, and forgets those
+    /// that were put aside longest ago.
     fn make_room(&mut self) {
         let mut bytes = self.bytes();
         while bytes > MOST_BYTES {
-            let idle = self.sessions.iter();
-            let idle = idle.filter(|(_, held)| held.session.is_idle());
-            let Some((&oldest, _)) = idle.min_by_key(|(_, held)| held.used) else {
-                return;
+            let Some(oldest) = self.oldest(|held| held.bytes > 0) else {
+                break;
             };
             bytes -= self.sessions.get(&oldest).map_or(0, |held| held.bytes);
-            self.forget(oldest);
+            self.put_aside(oldest);
         }
+        while self.sessions.len() > MOST_SESSIONS {
+            let Some(oldest) = self.oldest(|_| true) else {
+                break;
+            };
+            self.put_aside(oldest);
+            self.sessions.remove(&oldest);
+        }
+    }
+
+    /// The session that was unused for longest, of those that nobody uses.
+    fn oldest(&self, which: impl Fn(&Held) -> bool) -> Option<Key> {
+        let idle = self.sessions.iter();
+        let idle = idle.filter(|(_, held)| held.session.is_idle() && which(held));
+        idle.min_by_key(|(_, held)| held.used).map(|(key, _)| *key)
     }
 }
 

@@ -29,7 +29,7 @@ pub use corpus::{
     Corpus, Evidence, LowOrder, MOST_SEGMENTS, MOST_SIMILAR, Match, Merge, Similar,
     SimilarDocument, plan,
 };
-pub use drafter::{AgentSam, Ended};
+pub use drafter::{AgentSam, Paused};
 pub use segment::{
     Builder, Document, Follower, Found, Occurrence, Order, Segment, SegmentError, build, merge,
 };

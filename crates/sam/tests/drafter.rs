@@ -1,6 +1,10 @@
 //! The drafter from outside, as the engine uses it.
 
-use agentinfer_sam::{AgentSam, Drafter, Guess, Origin, Token};
+use std::sync::Arc;
+
+use agentinfer_sam::{
+    AgentSam, Corpus, Document, Drafter, Guess, Origin, Paused, Segment, Token, build,
+};
 
 fn origin(session: u64) -> Origin {
     Origin {
@@ -146,4 +150,74 @@ fn sessions_do_not_grow_without_bound() {
         drafter.finish(1);
     }
     assert!(drafter.bytes() <= 256 << 20);
+}
+
+/// The corpus of what sessions have said.
+fn corpus(paused: &[Paused]) -> Arc<Corpus> {
+    let documents = paused.iter().map(|it| Document {
+        key: it.session,
+        opening: it.opening,
+        tokens: &it.tokens,
+    });
+    let documents: Vec<Document<'_>> = documents.collect();
+    let image = build(&documents).expect("documents");
+    let segment = Segment::open(image.into()).expect("a segment");
+    Arc::new(Corpus::new(vec![Arc::new(segment)]))
+}
+
+#[test]
+fn what_past_sessions_said_drafts_the_next_one() {
+    let mut drafter = AgentSam::default();
+    let said: Vec<Token> = (0..300).map(|index| 1000 + (index * index) % 997).collect();
+    let first = steps(&mut drafter, 1, origin(1), &[1, 2, 3], &said);
+    assert_eq!(drafter.take_paused(), []);
+    drafter.pause(drafter.begun());
+    let paused = drafter.take_paused();
+    assert_eq!(paused.len(), 1);
+    assert_eq!((paused[0].session, paused[0].opening), (1, 3));
+    assert_eq!(paused[0].tokens, [&[1, 2, 3], &said[..]].concat());
+    drafter.pause(drafter.begun());
+    assert_eq!(drafter.take_paused(), [], "nothing new");
+
+    drafter.set_corpus(0, corpus(&paused));
+    let again = steps(&mut drafter, 2, origin(2), &[7, 8, 3], &said);
+    assert!(again * 5 < first, "{again} of {first} steps");
+    let other = Origin {
+        tenant: 9,
+        ..origin(2)
+    };
+    let elsewhere = steps(&mut drafter, 3, other, &[7, 8, 3], &said);
+    assert!(
+        elsewhere > again * 4,
+        "another tenant's sessions are its own"
+    );
+}
+
+#[test]
+fn a_session_that_comes_back_is_handed_over_whole() {
+    let mut drafter = AgentSam::default();
+    steps(&mut drafter, 1, origin(1), &[1, 2], &[5, 6]);
+    drafter.pause(drafter.begun());
+    assert_eq!(drafter.take_paused().len(), 1);
+    steps(&mut drafter, 2, origin(1), &[1, 2, 5, 6, 3, 4], &[7, 8]);
+    let ephemeral = Origin {
+        ephemeral: true,
+        ..origin(2)
+    };
+    steps(&mut drafter, 3, ephemeral, &[1, 2], &[5, 6]);
+    drafter.pause(drafter.begun());
+    let paused = drafter.take_paused();
+    let tokens: Vec<&[Token]> = paused.iter().map(|it| &it.tokens[..]).collect();
+    assert_eq!(tokens, [[1, 2, 5, 6, 5, 6, 3, 4, 7, 8]]);
+}
+
+#[test]
+fn in_session_mode_nothing_outlives_its_session() {
+    let mut drafter = AgentSam::default().session_only();
+    let said: Vec<Token> = (0..300).map(|index| 1000 + (index * index) % 997).collect();
+    let first = steps(&mut drafter, 1, origin(1), &[1, 2, 3], &said);
+    drafter.pause(drafter.begun());
+    assert_eq!(drafter.take_paused(), []);
+    let second = steps(&mut drafter, 2, origin(2), &[1, 2, 3], &said);
+    assert_eq!(first, second);
 }
