@@ -220,7 +220,11 @@ fn read_all(bytes: &[u8], context: &[Token]) {
     };
     let mut found = Vec::new();
     segment.search(context, 20, &mut found);
-    for position in found.iter().map(|it| it.position).chain([0, 1, u32::MAX]) {
+    for position in found
+        .iter()
+        .map(|it| it.position + 1)
+        .chain([0, 1, u32::MAX])
+    {
         segment.token(position);
         segment.document(position);
     }
@@ -319,8 +323,8 @@ fn what_is_wrong_with_a_file_is_told() {
     ] {
         assert_eq!(Segment::open(&bytes).map(|_| ()), Err(error), "{error}");
     }
-    for at in 32..good.len() {
-        let damaged = with(at, good[at] ^ 1);
+    for (at, byte) in good.iter().enumerate().skip(32) {
+        let damaged = with(at, byte ^ 1);
         if let Ok(segment) = Segment::open(&damaged) {
             assert_eq!(segment.verify(), Err(SegmentError::Checksum), "byte {at}");
         }

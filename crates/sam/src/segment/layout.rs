@@ -183,10 +183,12 @@ impl<'a> View<'a> {
         next.filter(|next| *next != SEPARATOR)
     }
 
-    /// The position that has `rank`.
+    /// The position that has `rank`; always one in the text.
     pub(super) fn position(&self, rank: usize) -> u32 {
         let word = self.prefix.get(rank);
-        word.map_or(0, |word| u32::from_le_bytes(*word))
+        let position = word.map_or(0, |word| u32::from_le_bytes(*word));
+        // Callers may go on from there without fear of overflow, in damaged segments too.
+        position.min((self.tokens.len() as u32).saturating_sub(1))
     }
 
     pub(super) fn document(&self, index: usize) -> Option<Entry> {
