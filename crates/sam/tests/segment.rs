@@ -156,11 +156,16 @@ proptest! {
         let most = texts.iter().map(Vec::len).sum::<usize>() / 2;
         let newest = Segment::open(merge(&[&old, &new], |_| true, most).expect("it can be built"));
         let newest = newest.expect("it opens");
-        let dropped = (old.documents() + new.documents()).saturating_sub(newest.documents());
-        let kept: Vec<&Document> = all.iter().filter(|it| !it.tokens.is_empty()).collect();
-        prop_assert_eq!(newest.key(0), kept.get(dropped).map(|it| it.key));
-        let next_one = dropped.checked_sub(1).map_or(usize::MAX, |it| kept[it].tokens.len());
-        prop_assert!(newest.tokens() <= most && newest.tokens().saturating_add(next_one) > most);
+        let (mut expected, mut left, mut full) = (Vec::new(), most, false);
+        for document in all.iter().rev().filter(|it| (1..=most).contains(&it.tokens.len())) {
+            full |= document.tokens.len() > left;
+            if !full {
+                left -= document.tokens.len();
+                expected.insert(0, document.key);
+            }
+        }
+        let kept: Vec<u64> = (0..newest.documents()).filter_map(|it| newest.key(it)).collect();
+        prop_assert_eq!(kept, expected);
     }
 
     #[test]

@@ -94,8 +94,8 @@ impl Builder {
     /// Adds those documents of a segment whose keys `keep` wants to keep.
     ///
     /// # Errors
-    /// [`SegmentError::TooLong`], or [`SegmentError::Token`] if the segment is damaged; documents before
-    /// the one that cannot be added are added.
+    /// [`SegmentError::TooLong`], or [`SegmentError::Token`] if the segment is damaged; documents
+    /// before the one that cannot be added are added.
     pub fn push_segment<B: AsRef<[u8]>>(
         &mut self,
         segment: &Segment<B>,
@@ -121,7 +121,8 @@ impl Builder {
         self.text.len() - self.documents.len()
     }
 
-    /// Builds the image of the newest documents that have at most `most` tokens together.
+    /// Builds the image of the newest documents that have at most `most` tokens together; one that
+    /// has more by itself is left out.
     pub fn finish(mut self, most: usize) -> Vec<u8> {
         self.drop_old(most);
         self.image()
@@ -163,7 +164,8 @@ impl Builder {
         let mut left = most;
         let mut kept: Vec<Held> = Vec::with_capacity(self.documents.len());
         let newest_first = self.documents.iter().rev();
-        for held in newest_first.filter(|held| known.insert(held.key)) {
+        let newest = newest_first.filter(|held| known.insert(held.key));
+        for held in newest.filter(|held| held.tokens <= most) {
             let Some(rest) = left.checked_sub(held.tokens) else {
                 break;
             };

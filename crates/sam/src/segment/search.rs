@@ -33,7 +33,8 @@ pub struct Follower {
 /// What is known of the last few tokens of a context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Order {
-    /// How often they occur in this order, also where a document ends with them and nothing follows.
+    /// How often they occur in this order, also where a document ends with them and nothing
+    /// follows.
     pub occurrences: u32,
     /// The most frequent followers, most frequent first, if there are [`FREQUENT`] occurrences.
     pub followers: Option<[Follower; FOLLOWERS]>,
@@ -236,8 +237,8 @@ impl View<'_> {
 
 impl Place {
     /// Binary search in `candidates` for the first that does not sort before the context. `compare`
-    /// gets the number of tokens that all candidates left have in common with it, and tells how many
-    /// one has, and whether it sorts before it (the search of Manber and Myers).
+    /// gets the number of tokens that all candidates left have in common with it, and tells how
+    /// many one has, and whether it sorts before it (the search of Manber and Myers).
     fn narrow(
         &mut self,
         candidates: Range<usize>,
