@@ -201,8 +201,8 @@ proptest! {
             let contexts = one + two + three;
             let blocks = ranks.div_ceil(64);
             let fences = blocks.div_ceil(64);
-            let words = ranks + 10 * contexts + 7 * blocks + 4 * fences + 5 * documents;
-            4 * (words + signatures) + 3 * (text + ranks)
+            let words = ranks + 10 * contexts + 3 * blocks + 5 * documents;
+            4 * (words + signatures) + 3 * (text + ranks + 4 * blocks + 4 * fences)
         };
         let [documents, signatures, one, two, three, more] = counts;
         let text = documents + 1 + 20 * more;

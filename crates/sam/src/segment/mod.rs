@@ -29,27 +29,29 @@
 //! | u32 per rank | *prefix array*: the positions in order |
 //! | u24 per rank | *next*: the token after that position |
 //! | 10 × u32 per context | *frequent contexts*: of 1, then of 2, then of 3 tokens |
-//! | 7 × u32 per 64 ranks | *directory* |
-//! | 4 × u32 per 64 blocks of the directory | *fences* |
+//! | 4 × u24 per [`BLOCK`] ranks | *directory* |
+//! | 4 × u24 per 64 blocks | *fences* |
+//! | 3 × u32 per block | *firsts* |
 //! | 5 × u32 per document | *documents* |
 //! | u32 each | *signatures*: of each document in turn, sorted |
 //! | u8 per rank | *common*: tokens in common with the rank before |
 //!
 //! - Positions that are equal as far as they are compared are sorted by falling position: the
 //!   newest first.
-//! - A context is frequent if it occurs [`FREQUENT`] times. In order of rank: the first rank, the
-//!   number of ranks, and the [`FOLLOWERS`] most frequent followers as (token, count), the most
-//!   frequent first, those of equal count by token; unused ones are (0, 0).
-//! - A block of the directory has the last 4 tokens up to its first position, backwards, each plus
-//!   1 (0 from the document's start on), and for contexts of 1, 2 and 3 tokens the index of the
-//!   first frequent one that does not end before the block. The fences repeat the 4 tokens of every
-//!   64th block, closer together.
+//! - A context is frequent if it occurs [`FREQUENT`] times, and is left out if it occurs wherever
+//!   its last tokens (one less) do. In order of rank: the first rank, the number of ranks, and the
+//!   [`FOLLOWERS`] most frequent followers as (token, count), the most frequent first, those of
+//!   equal count by token; unused ones are (0, 0).
+//! - A block of the directory has the last 4 tokens up to its first position, backwards, and
+//!   separators from the document's start on. The fences repeat those of every 64th block, closer
+//!   together. The firsts are, for contexts of 1, 2 and 3 tokens, the index of the first frequent
+//!   one that does not end before the block.
 //! - A document has its first position, the tokens of its opening, its key (low and high half), and
 //!   the index of the first word of its signature.
 //!
-//! That is 11 bytes per token, 7/16 for the directory, and what the frequent contexts take. The
-//! followers could be looked up in the text, but each would cost a page of memory not in the caches;
-//! with them, what a search lists lies in three places.
+//! That is 11 bytes per token, 3/8 for the directory, and what the frequent contexts take. The
+//! followers could be looked up in the text, but each would cost a page of memory that is not in
+//! the caches; with them, what a search lists lies in three places.
 
 use std::ops::Range;
 
@@ -73,8 +75,8 @@ pub use self::signature::{SIGNATURE_WORDS, features};
 /// and it must fit a byte.
 pub const LONGEST_MATCH: usize = 64;
 
-/// Occurrences from which on a context's followers are tabled. A search lists so many occurrences
-/// (at most twice as many in usual settings), so what occurs less often is counted from the list.
+/// Occurrences from which on a context's followers are tabled: about as many as a search is asked
+/// to list, so that what occurs less often can be counted from the list.
 pub const FREQUENT: u32 = 32;
 
 /// Followers that are tabled for a frequent context.
