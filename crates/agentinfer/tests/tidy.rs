@@ -31,7 +31,12 @@ const STOREYS: [&[&str]; 6] = [
     &["agentinfer-server", "agentinfer-bench"],
     &["agentinfer-agent"],
     &["agentinfer-runtime"],
-    &["agentinfer-chat", "agentinfer-engine", "agentinfer-llama"],
+    &[
+        "agentinfer-chat",
+        "agentinfer-engine",
+        "agentinfer-llama",
+        "agentinfer-memory",
+    ],
     &[
         "agentinfer-models",
         "agentinfer-protocol",

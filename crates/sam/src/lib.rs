@@ -2,6 +2,9 @@
 //! verifies the proposal in the same forward pass and keeps only what the model itself would have
 //! said, so a drafter can never change output, only its speed.
 //!
+//! What past sessions said is kept in sealed [segments](segment), which a [`Corpus`] searches
+//! together.
+//!
 //! This crate is pure: no I/O, no thread, no clock, no randomness.
 //!
 //! ```

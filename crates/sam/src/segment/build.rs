@@ -6,8 +6,7 @@ use rustc_hash::FxHashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::layout::{
-    BLOCK, Counts, FENCED, FORMAT_VERSION, HEADER, KEY, MAGIC, SEALED_FROM, SEPARATOR, sort_key,
-    token,
+    BLOCK, Counts, FENCED, FORMAT_VERSION, HEADER, KEY, MAGIC, SEALED_FROM, SEPARATOR, token,
 };
 use super::search::Follower;
 use super::signature::signatures;
@@ -94,8 +93,8 @@ impl Builder {
     /// Adds those documents of a segment whose keys `keep` wants to keep.
     ///
     /// # Errors
-    /// [`SegmentError::TooLong`], or [`SegmentError::Token`] if the segment is damaged; documents before
-    /// the one that cannot be added are added.
+    /// [`SegmentError::TooLong`], or [`SegmentError::Token`] if the segment is damaged; documents
+    /// before the one that cannot be added are added.
     pub fn push_segment<B: AsRef<[u8]>>(
         &mut self,
         segment: &Segment<B>,
@@ -121,7 +120,8 @@ impl Builder {
         self.text.len() - self.documents.len()
     }
 
-    /// Builds the image of the newest documents that have at most `most` tokens together.
+    /// Builds the image of the newest documents that have at most `most` tokens together; one that
+    /// has more by itself is left out.
     pub fn finish(mut self, most: usize) -> Vec<u8> {
         self.drop_old(most);
         self.image()
@@ -163,7 +163,8 @@ impl Builder {
         let mut left = most;
         let mut kept: Vec<Held> = Vec::with_capacity(self.documents.len());
         let newest_first = self.documents.iter().rev();
-        for held in newest_first.filter(|held| known.insert(held.key)) {
+        let newest = newest_first.filter(|held| known.insert(held.key));
+        for held in newest.filter(|held| held.tokens <= most) {
             let Some(rest) = left.checked_sub(held.tokens) else {
                 break;
             };
@@ -233,7 +234,8 @@ impl Frequent {
     }
 }
 
-/// The contexts of so many tokens that are frequent, in order of rank.
+/// The contexts of so many tokens that are frequent, in order of rank, without those that occur
+/// wherever their shorter suffix does: in text that repeats, these are most.
 fn contexts(text: &[Token], prefix: &[u32], common: &[u8], tokens: u8) -> Vec<Frequent> {
     let mut found = Vec::new();
     let mut next: Vec<Token> = Vec::new();
@@ -242,7 +244,9 @@ fn contexts(text: &[Token], prefix: &[u32], common: &[u8], tokens: u8) -> Vec<Fr
         if common.get(rank).is_some_and(|common| *common >= tokens) {
             continue;
         }
-        if rank - first >= FREQUENT as usize {
+        let parts_shorter = |rank: usize| common.get(rank).is_none_or(|it| it + 1 < tokens);
+        let is_shorter = tokens > 1 && parts_shorter(first) && parts_shorter(rank);
+        if rank - first >= FREQUENT as usize && !is_shorter {
             let after = prefix[first..rank].iter().map(|at| text[*at as usize + 1]);
             next.clear();
             next.extend(after.filter(|token| *token != SEPARATOR));
@@ -276,12 +280,12 @@ fn most_frequent(tokens: &[Token]) -> [Follower; FOLLOWERS] {
 }
 
 /// The last tokens up to `position`, as the directory has them.
-fn key(text: &[Token], position: u32) -> [u32; KEY] {
+fn key(text: &[Token], position: u32) -> [Token; KEY] {
     let backwards = text[..=position as usize].iter().rev();
     let held = backwards.take_while(|token| **token != SEPARATOR);
-    let mut key = [0; KEY];
+    let mut key = [SEPARATOR; KEY];
     for (key, token) in key.iter_mut().zip(held) {
-        *key = sort_key(*token);
+        *key = *token;
     }
     key
 }
@@ -292,19 +296,19 @@ fn directory(
     prefix: &[u32],
     contexts: &[Vec<Frequent>; ORDERS],
 ) {
-    let mut indices = [0; ORDERS];
-    for (block, positions) in prefix.chunks(BLOCK).enumerate() {
-        image.words(&key(text, positions[0]));
-        for (index, contexts) in indices.iter_mut().zip(contexts) {
-            let ended = contexts[*index..].iter();
-            *index += ended
-                .take_while(|context| context.end() <= block * BLOCK)
-                .count();
+    for ranks in [BLOCK, BLOCK * FENCED] {
+        for positions in prefix.chunks(ranks) {
+            image.tokens(key(text, positions[0]).iter());
         }
-        image.words(&indices.map(|index| index as u32));
     }
-    for positions in prefix.chunks(BLOCK * FENCED) {
-        image.words(&key(text, positions[0]));
+    let mut firsts = [0; ORDERS];
+    for block in 0..prefix.len().div_ceil(BLOCK) {
+        for (first, contexts) in firsts.iter_mut().zip(contexts) {
+            let rest = contexts[*first..].iter();
+            let ended = rest.take_while(|context| context.end() <= block * BLOCK);
+            *first += ended.count();
+        }
+        image.words(&firsts.map(|first| first as u32));
     }
 }
 

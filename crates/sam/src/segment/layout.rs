@@ -9,11 +9,11 @@ use crate::Token;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Ranks per entry of the directory. A block of its prefix array is four cache lines; half as many
-/// ranks would save one probe of a search and cost 7/16 byte per token.
+/// ranks would save one probe of a search and cost 3/8 byte per token.
 pub const BLOCK: usize = 64;
 
-/// Block keys per fence: a kilobyte and a half of the directory, so that the last steps of a search
-/// in it stay on one page of memory.
+/// Block keys per fence: three quarters of a kilobyte of the directory, so that the last steps of a
+/// search in it stay on one page of memory.
 pub(super) const FENCED: usize = 64;
 
 /// The token between documents, and what is not less cannot be stored.
@@ -29,12 +29,12 @@ pub(super) const KEY: usize = 4;
 pub(super) type Word = [u8; 4];
 /// A token of the text. Three bytes hold any vocabulary, and leave room for the followers.
 pub(super) type Short = [u8; 3];
-/// The last tokens up to a position, backwards, as [`sort_key`]s.
-pub(super) type Key = [Word; KEY];
+/// The last tokens up to a position, backwards, and separators from the document's start on.
+pub(super) type Key = [Short; KEY];
 /// First rank, number of ranks, and token and count of each follower.
 pub(super) type Context = [Word; 2 + 2 * FOLLOWERS];
-/// The key, and one index per order.
-pub(super) type Block = [Word; KEY + ORDERS];
+/// An index for each order.
+pub(super) type Firsts = [Word; ORDERS];
 /// First position, tokens of the opening, key (low, high), first word of the signature.
 pub(super) type Row = [Word; 5];
 
@@ -57,7 +57,7 @@ impl Counts {
     }
 
     /// Bytes of the sections after the header, in order.
-    fn sections(&self) -> [usize; 11] {
+    fn sections(&self) -> [usize; 12] {
         let shorts = |count: usize| size_of::<Short>() * count;
         let words = |count: usize, words: usize| 4 * count * words;
         let contexts = |order: usize| words(self.contexts[order] as usize, 2 + 2 * FOLLOWERS);
@@ -68,8 +68,9 @@ impl Counts {
             contexts(0),
             contexts(1),
             contexts(2),
-            words(self.blocks(), KEY + ORDERS),
-            words(self.blocks().div_ceil(FENCED), KEY),
+            shorts(self.blocks() * KEY),
+            shorts(self.blocks().div_ceil(FENCED) * KEY),
+            words(self.blocks(), ORDERS),
             words(self.documents as usize, 5),
             words(self.signatures as usize, 1),
             self.ranks(),
@@ -137,8 +138,9 @@ pub(super) struct View<'a> {
     pub(super) prefix: &'a [Word],
     pub(super) next: &'a [Short],
     pub(super) contexts: [&'a [Context]; ORDERS],
-    pub(super) directory: &'a [Block],
+    pub(super) directory: &'a [Key],
     pub(super) fences: &'a [Key],
+    pub(super) firsts: &'a [Firsts],
     pub(super) documents: &'a [Row],
     pub(super) signatures: &'a [Word],
     pub(super) common: &'a [u8],
@@ -163,14 +165,15 @@ impl<'a> View<'a> {
             section
         });
         let [tokens, prefix, next, one, two, three, tables @ ..] = sections;
-        let [directory, fences, documents, signatures, common] = tables;
+        let [directory, fences, firsts, documents, signatures, common] = tables;
         Self {
-            tokens: tokens.as_chunks().0,
+            tokens: shorts(tokens),
             prefix: words(prefix),
-            next: next.as_chunks().0,
+            next: shorts(next),
             contexts: [one, two, three].map(|section| words(section).as_chunks().0),
-            directory: words(directory).as_chunks().0,
-            fences: words(fences).as_chunks().0,
+            directory: shorts(directory).as_chunks().0,
+            fences: shorts(fences).as_chunks().0,
+            firsts: words(firsts).as_chunks().0,
             documents: words(documents).as_chunks().0,
             signatures: words(signatures),
             common,
@@ -183,10 +186,12 @@ impl<'a> View<'a> {
         next.filter(|next| *next != SEPARATOR)
     }
 
-    /// The position that has `rank`.
+    /// The position that has `rank`; always one in the text.
     pub(super) fn position(&self, rank: usize) -> u32 {
         let word = self.prefix.get(rank);
-        word.map_or(0, |word| u32::from_le_bytes(*word))
+        let position = word.map_or(0, |word| u32::from_le_bytes(*word));
+        // Callers may go on from there without fear of overflow, in damaged segments too.
+        position.min((self.tokens.len() as u32).saturating_sub(1))
     }
 
     pub(super) fn document(&self, index: usize) -> Option<Entry> {
@@ -256,6 +261,10 @@ pub(super) fn token([low, middle, high]: Short) -> Token {
 /// What tokens are sorted by: separators come first.
 pub(super) fn sort_key(token: Token) -> u32 {
     (token + 1) & SEPARATOR
+}
+
+fn shorts(bytes: &[u8]) -> &[Short] {
+    bytes.as_chunks().0
 }
 
 fn words(bytes: &[u8]) -> &[Word] {

@@ -18,26 +18,40 @@
 //! |---|---|
 //! | 8 | `AISAMSEG` |
 //! | u32 | format version: 1 |
-//! | u32 | text: number of tokens, separators included |
-//! | u64 | length of the image in bytes |
+//! | u32 | tokens of the text, separators included |
+//! | u64 | bytes of the whole image |
 //! | u64 | XXH3-64 of everything after these 32 bytes |
 //! | u32 | documents |
-//! | u32 | signatures: number of words |
+//! | u32 | words of all signatures |
 //! | 3 × u32 | frequent contexts of 1, 2 and 3 tokens |
 //! | 3 × u32 | zero |
 //! | u24 per token | the text |
-//! | u32 per rank | the *prefix array*: positions in order; equals (as far as they are compared) by falling position, the newest first |
-//! | u24 per rank | the token after that position |
-//! | 10 × u32 per context | frequent contexts of 1, then of 2, then of 3 tokens, in order of rank: first rank, number of ranks, and 4 × (token, count) for the most frequent followers, most frequent first, those of equal count by token; unused ones are (0, 0) |
-//! | 7 × u32 per [`BLOCK`] ranks | the *directory*: the last 4 tokens up to the block's first position, backwards, each plus 1 (0 from the document's start on), and for contexts of 1, 2 and 3 tokens the index of the first frequent one that does not end before the block |
-//! | 4 × u32 per 64 blocks | *fences*: the tokens of every 64th block once more, closer together |
-//! | 5 × u32 per document | first position, tokens of the opening, key (low, high), first word of the signature |
-//! | u32 each | signatures, each sorted |
-//! | u8 per rank | how many tokens, backwards, it has in common with the rank before, at most [`LONGEST_MATCH`] |
+//! | u32 per rank | *prefix array*: the positions in order |
+//! | u24 per rank | *next*: the token after that position |
+//! | 10 × u32 per context | *frequent contexts*: of 1, then of 2, then of 3 tokens |
+//! | 4 × u24 per [`BLOCK`] ranks | *directory* |
+//! | 4 × u24 per 64 blocks | *fences* |
+//! | 3 × u32 per block | *firsts* |
+//! | 5 × u32 per document | *documents* |
+//! | u32 each | *signatures*: of each document in turn, sorted |
+//! | u8 per rank | *common*: tokens in common with the rank before |
 //!
-//! That is 11 bytes per token, 7/16 for the directory, and what the frequent contexts take. The
-//! followers could be looked up in the text, but each would cost a page of memory not in the caches;
-//! with them, what a search lists lies in three places.
+//! - Positions that are equal as far as they are compared are sorted by falling position: the
+//!   newest first.
+//! - A context is frequent if it occurs [`FREQUENT`] times, and is left out if it occurs wherever
+//!   its last tokens (one less) do. In order of rank: the first rank, the number of ranks, and the
+//!   [`FOLLOWERS`] most frequent followers as (token, count), the most frequent first, those of
+//!   equal count by token; unused ones are (0, 0).
+//! - A block of the directory has the last 4 tokens up to its first position, backwards, and
+//!   separators from the document's start on. The fences repeat those of every 64th block, closer
+//!   together. The firsts are, for contexts of 1, 2 and 3 tokens, the index of the first frequent
+//!   one that does not end before the block.
+//! - A document has its first position, the tokens of its opening, its key (low and high half), and
+//!   the index of the first word of its signature.
+//!
+//! That is 11 bytes per token, 3/8 for the directory, and what the frequent contexts take. The
+//! followers could be looked up in the text, but each would cost a page of memory that is not in
+//! the caches; with them, what a search lists lies in three places.
 
 use std::ops::Range;
 
@@ -61,8 +75,8 @@ pub use self::signature::{SIGNATURE_WORDS, features};
 /// and it must fit a byte.
 pub const LONGEST_MATCH: usize = 64;
 
-/// Occurrences from which on a context's followers are tabled. A search lists so many occurrences
-/// (at most twice as many in usual settings), so what occurs less often is counted from the list.
+/// Occurrences from which on a context's followers are tabled: about as many as a search is asked
+/// to list, so that what occurs less often can be counted from the list.
 pub const FREQUENT: u32 = 32;
 
 /// Followers that are tabled for a frequent context.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::layout::{BLOCK, FENCED, KEY, SEPARATOR, View, Word, sort_key, token};
+use super::layout::{BLOCK, FENCED, Key, SEPARATOR, Short, View, sort_key, token};
 use super::{FOLLOWERS, FREQUENT, LONGEST_MATCH, ORDERS};
 use crate::Token;
 
@@ -33,7 +33,8 @@ pub struct Follower {
 /// What is known of the last few tokens of a context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Order {
-    /// How often they occur in this order, also where a document ends with them and nothing follows.
+    /// How often they occur in this order, also where a document ends with them and nothing
+    /// follows.
     pub occurrences: u32,
     /// The most frequent followers, most frequent first, if there are [`FREQUENT`] occurrences.
     pub followers: Option<[Follower; FOLLOWERS]>,
@@ -84,14 +85,12 @@ impl View<'_> {
             here: 0,
         };
         place.narrow(0..self.fences.len(), |fence, from| {
-            let key = self.fences.get(fence);
-            self.compare_key(key.into_iter().flatten(), fence * FENCED, context, from)
+            self.compare_key(self.fences.get(fence), fence * FENCED, context, from)
         });
         if let Some(last) = place.rank.checked_sub(1) {
             let within = last * FENCED + 1..(place.rank * FENCED).min(self.directory.len());
             place.narrow(within, |block, from| {
-                let key = self.directory.get(block);
-                self.compare_key(key.into_iter().flatten().take(KEY), block, context, from)
+                self.compare_key(self.directory.get(block), block, context, from)
             });
         }
         if let Some(last) = place.rank.checked_sub(1) {
@@ -104,22 +103,19 @@ impl View<'_> {
     }
 
     /// Compares the first position of a block, whose key is given, like [`compare`](Self::compare).
-    fn compare_key<'a>(
+    fn compare_key(
         &self,
-        key: impl Iterator<Item = &'a Word>,
+        key: Option<&Key>,
         block: usize,
         context: &[Token],
         from: usize,
     ) -> (usize, bool) {
-        let mut matched = from;
-        for (held, wanted) in key.zip(context.iter().rev()).skip(from) {
-            let (held, wanted) = (u32::from_le_bytes(*held), sort_key(*wanted));
-            if held != wanted {
-                return (matched, held < wanted);
-            }
-            matched += 1;
+        let held = key.into_iter().flatten().skip(from);
+        let (matched, less) = part(held, context, from);
+        match less {
+            Some(less) => (matched, less),
+            None => self.compare(self.position(block * BLOCK), context, matched),
         }
-        self.compare(self.position(block * BLOCK), context, matched)
     }
 
     /// How many tokens up to `position` the context has in common with the text, backwards, and
@@ -127,16 +123,8 @@ impl View<'_> {
     fn compare(&self, position: u32, context: &[Token], from: usize) -> (usize, bool) {
         let up_to = |end: usize| self.tokens.get(..end.checked_sub(from)?);
         let text = up_to(position as usize + 1).unwrap_or_default();
-        let wanted = &context[..context.len().saturating_sub(from)];
-        let mut matched = from;
-        for (held, wanted) in text.iter().rev().zip(wanted.iter().rev()) {
-            let held = token(*held);
-            if held != *wanted {
-                return (matched, sort_key(held) < sort_key(*wanted));
-            }
-            matched += 1;
-        }
-        (matched, matched < context.len())
+        let (matched, less) = part(text.iter().rev(), context, from);
+        (matched, less.unwrap_or(matched < context.len()))
     }
 
     /// Walks away from the place, always to where more is in common.
@@ -192,13 +180,19 @@ impl View<'_> {
                 }
             });
         }
+        for longer in 1..ORDERS.min(matched) {
+            let order = orders[longer];
+            if order.followers.is_none() && order.occurrences >= FREQUENT {
+                // It is not tabled, because it occurs wherever the shorter one does.
+                orders[longer] = orders[longer - 1];
+            }
+        }
         orders
     }
 
-    /// The tabled context of so many tokens that the position at `rank` ends, if it is frequent.
+    /// The context of so many tokens that the position at `rank` ends, if it is tabled.
     fn frequent(&self, tokens: usize, rank: usize) -> Option<Order> {
-        let block = self.directory.get(rank / BLOCK)?;
-        let index = u32::from_le_bytes(block[KEY + tokens - 1]);
+        let index = u32::from_le_bytes(self.firsts.get(rank / BLOCK)?[tokens - 1]);
         let contexts = self.contexts[tokens - 1].get(index as usize..)?;
         // No more of them can begin before the block's end: each has FREQUENT ranks or more.
         let contexts = contexts.iter().take(1 + BLOCK / FREQUENT as usize);
@@ -222,8 +216,8 @@ impl View<'_> {
         None
     }
 
-    /// Widens a range of ranks to all that have so many tokens in common. What is not tabled is
-    /// soon done; that bounds it in damaged segments, too.
+    /// Widens a range of ranks to all that have so many tokens in common, until it is clear that
+    /// they are frequent.
     fn widen(&self, within: &mut Range<usize>, tokens: usize) {
         while within.len() < FREQUENT as usize && self.common(within.start) >= tokens {
             within.start -= 1;
@@ -236,8 +230,8 @@ impl View<'_> {
 
 impl Place {
     /// Binary search in `candidates` for the first that does not sort before the context. `compare`
-    /// gets the number of tokens that all candidates left have in common with it, and tells how many
-    /// one has, and whether it sorts before it (the search of Manber and Myers).
+    /// gets the number of tokens that all candidates left have in common with it, and tells how
+    /// many one has, and whether it sorts before it (the search of Manber and Myers).
     fn narrow(
         &mut self,
         candidates: Range<usize>,
@@ -257,4 +251,24 @@ impl Place {
         }
         self.rank = start;
     }
+}
+
+/// Compares tokens with those of a context, backwards, from its last but `from` on: how many are
+/// the same, the first `from` included, and where they part before either ends, whether the tokens
+/// sort before the context.
+fn part<'a>(
+    held: impl Iterator<Item = &'a Short>,
+    context: &[Token],
+    from: usize,
+) -> (usize, Option<bool>) {
+    let wanted = &context[..context.len().saturating_sub(from)];
+    let mut matched = from;
+    for (held, wanted) in held.zip(wanted.iter().rev()) {
+        let held = token(*held);
+        if held != *wanted {
+            return (matched, Some(sort_key(held) < sort_key(*wanted)));
+        }
+        matched += 1;
+    }
+    (matched, None)
 }

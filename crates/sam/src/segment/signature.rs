@@ -1,4 +1,5 @@
-//! What is characteristic of a document: a few hashed features of its opening that few others share.
+//! What is characteristic of a document: a few hashed features of its opening that few others
+//! share.
 //!
 //! Features are tokens and pairs of adjacent tokens. Of those that not more than half of the
 //! segment's documents share, a document's signature samples by inverse document frequency, and
@@ -62,8 +63,8 @@ pub(super) fn signatures(openings: &[&[Token]]) -> Vec<Vec<u32>> {
     openings.iter().map(signature).collect()
 }
 
-/// The binary logarithm of (documents + 1) / sharing, in sixteenths, at least one: in whole numbers,
-/// so that every machine builds the same bytes.
+/// The binary logarithm of (documents + 1) / sharing, in sixteenths, at least one: in whole
+/// numbers, so that every machine builds the same bytes.
 fn weight(documents: u64, sharing: u64) -> u64 {
     let ratio = ((documents + 1) << 16) / sharing;
     let whole = ratio.ilog2();
