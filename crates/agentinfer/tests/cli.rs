@@ -96,6 +96,10 @@ fn help_teaches() {
             &["bench", "research", "--help"],
             &["Example:", "--sessions"],
         ),
+        (
+            &["bench", "sam", "--help"],
+            &["Examples:", "--transcripts", "--peer-python"],
+        ),
         (&["bench", "sched", "--help"], &["Examples:", "--out"]),
         (&["sched", "--help"], &["explain", "show", "--sched-trace"]),
         (

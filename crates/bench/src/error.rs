@@ -87,6 +87,26 @@ pub enum BenchError {
         /// What it was given as.
         path: PathBuf,
     },
+    /// A peer's Python is not where it was said to be.
+    #[error(
+        "--peer-python: there is no Python at {}; make one with `python3 -m venv DIR` and \
+         `DIR/bin/pip install numpy arctic-inference==0.1.1`, and give DIR/bin/python", path.display()
+    )]
+    MissingPython {
+        /// What it was given as.
+        path: PathBuf,
+    },
+    /// A model's chat template cannot be used.
+    #[error("the model's chat template: {0}")]
+    Template(#[from] agentinfer_chat::ChatError),
+    /// A recorded conversation cannot be rendered.
+    #[error("session {session}: {source}")]
+    Conversation {
+        /// Which session.
+        session: String,
+        /// What the template says.
+        source: agentinfer_chat::ChatError,
+    },
     /// A program that is measured could not be started, or failed.
     #[error("{program} failed: {message}")]
     Program {

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `engine/` | the engine's speed beside llama.cpp's own programs |
 //! | `research.rs` | the research agent over a file of questions: quality, tokens, time |
+//! | `sam/` | drafters on recorded sessions, without a model |
 //! | `sched/` | scheduling policies on simulated time, and on a real model for comparison |
+//! | `recorded.rs` | files of recorded sessions |
+//! | `program.rs` | peers' programs: how they are started, and how they end with us |
 //! | `score.rs` | exact match and F1 of short answers |
 //! | `statistics.rs` | means and their uncertainty |
 //! | `report.rs` | the JSON file that every benchmark writes |
@@ -19,8 +22,11 @@
 pub mod decisions;
 pub mod engine;
 mod error;
+mod program;
+mod recorded;
 mod report;
 mod research;
+pub mod sam;
 pub mod sched;
 mod score;
 mod statistics;

@@ -20,6 +20,8 @@ mod system;
 mod vocabulary;
 
 pub use model::LlamaModel;
-pub use open::{LlamaError, LlamaOptions, ModelFile, Opened, open};
+pub use open::{
+    LlamaError, LlamaOptions, ModelFile, Opened, OpenedVocabulary, open, open_vocabulary,
+};
 pub use system::system_info;
 pub use vocabulary::LlamaVocabulary;

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use agentinfer_engine::{Token, Vocabulary as _};
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel as Weights;
@@ -78,6 +79,19 @@ pub struct ModelFile {
     pub parameters: u64,
     /// Bytes of its tensors.
     pub bytes: u64,
+}
+
+/// A model's vocabulary without its weights, and what the file says of texts.
+#[derive(Debug)]
+pub struct OpenedVocabulary {
+    /// The vocabulary, to be shared.
+    pub vocabulary: Arc<LlamaVocabulary>,
+    /// The Jinja chat template.
+    pub chat_template: Option<String>,
+    /// Text of the begin-of-sequence token; empty if there is none.
+    pub bos_text: String,
+    /// Text of the end-of-sequence token; empty if there is none.
+    pub eos_text: String,
 }
 
 /// Why a model could not be loaded.
@@ -158,16 +172,9 @@ fn backend() -> Result<&'static LlamaBackend, LlamaError> {
 /// See [`LlamaError`]; a damaged file is an error, never a crash.
 pub fn open(path: &Path, options: &LlamaOptions) -> Result<Opened, LlamaError> {
     check_options(options)?;
-    gguf::check(path)?;
     let backend = backend()?;
     let parameters = LlamaModelParams::default().with_n_gpu_layers(options.gpu_layers);
-    let weights = Weights::load_from_file(backend, path, &parameters).map_err(|error| {
-        LlamaError::Refused {
-            path: path.to_owned(),
-            message: error.to_string(),
-        }
-    })?;
-    let weights = Arc::new(weights);
+    let weights = load(backend, path, &parameters)?;
     let vocabulary = LlamaVocabulary::new(weights.clone());
     let file = describe(&weights, &vocabulary);
     if weights.is_recurrent() || weights.is_hybrid() {
@@ -203,6 +210,46 @@ pub fn open(path: &Path, options: &LlamaOptions) -> Result<Opened, LlamaError> {
     })
 }
 
+/// Loads only the vocabulary of the GGUF model at `path`: a fraction of a second, whatever the
+/// model's size.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_vocabulary(path: &Path) -> Result<OpenedVocabulary, LlamaError> {
+    let parameters = LlamaModelParams::default().with_vocab_only(true);
+    let weights = load(backend()?, path, &parameters)?;
+    let vocabulary = LlamaVocabulary::new(weights.clone());
+    Ok(OpenedVocabulary {
+        chat_template: chat_template(&weights),
+        bos_text: name_of(&vocabulary, vocabulary.begin_of_sequence()),
+        eos_text: name_of(&vocabulary, vocabulary.end_of_sequence()),
+        vocabulary: Arc::new(vocabulary),
+    })
+}
+
+fn load(
+    backend: &LlamaBackend,
+    path: &Path,
+    parameters: &LlamaModelParams,
+) -> Result<Arc<Weights>, LlamaError> {
+    gguf::check(path)?;
+    let weights = Weights::load_from_file(backend, path, parameters);
+    weights.map(Arc::new).map_err(|error| LlamaError::Refused {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })
+}
+
+fn chat_template(weights: &Weights) -> Option<String> {
+    weights.meta_val_str("tokenizer.chat_template").ok()
+}
+
+/// How templates write a token; empty for none.
+fn name_of(vocabulary: &LlamaVocabulary, token: Option<Token>) -> String {
+    let name = token.map_or(&[][..], |token| vocabulary.name(token));
+    String::from_utf8_lossy(name).into_owned()
+}
+
 /// What saved cells of this model fit. None with sliding windows: llama.cpp saves only what the
 /// window of the last token shows.
 fn saved_format(path: &Path, weights: &Weights, architecture: &str) -> Option<String> {
@@ -233,21 +280,14 @@ fn check_options(options: &LlamaOptions) -> Result<(), LlamaError> {
 }
 
 fn describe(weights: &Weights, vocabulary: &LlamaVocabulary) -> ModelFile {
-    use agentinfer_engine::Vocabulary as _;
-    let name_of = |token: Option<u32>| {
-        let name = token
-            .map(|token| vocabulary.name(token).to_vec())
-            .unwrap_or_default();
-        String::from_utf8_lossy(&name).into_owned()
-    };
     ModelFile {
         name: weights.meta_val_str("general.name").ok(),
         architecture: weights
             .meta_val_str("general.architecture")
             .unwrap_or_default(),
-        chat_template: weights.meta_val_str("tokenizer.chat_template").ok(),
-        bos_text: name_of(vocabulary.begin_of_sequence()),
-        eos_text: name_of(vocabulary.end_of_sequence()),
+        chat_template: chat_template(weights),
+        bos_text: name_of(vocabulary, vocabulary.begin_of_sequence()),
+        eos_text: name_of(vocabulary, vocabulary.end_of_sequence()),
         trained_context: weights.n_ctx_train(),
         parameters: weights.n_params(),
         bytes: weights.size(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentinfer_engine::{
     Completion, Engine, EngineHandle, EngineOptions, Event, Request, Sampling, Token, Vocabulary,
 };
-use agentinfer_llama::{LlamaError, LlamaOptions, open};
+use agentinfer_llama::{LlamaError, LlamaOptions, open, open_vocabulary};
 
 fn model_path() -> PathBuf {
     agentinfer_models::resolve("smollm2-135m")
@@ -215,6 +215,26 @@ fn tokens_and_text_are_inverse() {
     assert!(vocabulary.is_end_of_generation(control[0]));
     assert_eq!(vocabulary.name(control[0]), b"<|im_end|>");
     assert!(vocabulary.bytes(control[0]).is_empty());
+}
+
+#[test]
+fn a_vocabulary_needs_no_weights() {
+    let options = LlamaOptions {
+        cells: 256,
+        ..Default::default()
+    };
+    let whole = open(&model_path(), &options).expect("the test model opens");
+    let alone = open_vocabulary(&model_path()).expect("its vocabulary opens");
+    assert_eq!(alone.chat_template, whole.file.chat_template);
+    assert_eq!(alone.bos_text, whole.file.bos_text);
+    assert_eq!(alone.eos_text, whole.file.eos_text);
+    assert_eq!(alone.vocabulary.len(), whole.vocabulary.len());
+    for text in ["plain words", "<|im_start|>user\nnaïve 你好<|im_end|>"] {
+        let tokens = alone.vocabulary.tokenize(text, false, true);
+        assert_eq!(tokens, whole.vocabulary.tokenize(text, false, true));
+    }
+    let error = open_vocabulary("missing.gguf".as_ref()).expect_err("no file");
+    assert!(matches!(error, LlamaError::File { .. }), "{error}");
 }
 
 #[test]

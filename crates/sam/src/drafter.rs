@@ -183,6 +183,14 @@ impl AgentSam {
         unused.into_iter().for_each(|key| self.put_aside(key));
     }
 
+    /// Puts one session aside, unless a sequence of it runs.
+    pub fn end(&mut self, tenant: u64, session: u64) {
+        let key = Key::Session { tenant, session };
+        if self.sessions.get(&key).is_some_and(|held| held.session.is_idle()) {
+            self.put_aside(key);
+        }
+    }
+
     /// What sessions have said that were put aside since the last call.
     pub fn take_paused(&mut self) -> Vec<Paused> {
         std::mem::take(&mut self.paused)

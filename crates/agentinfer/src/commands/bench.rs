@@ -1,5 +1,7 @@
 //! `agentinfer bench`: measurements, and reports that programs can read.
 
+mod sam;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use crate::think::{self, Thinker};
 pub(crate) enum Command {
     Engine(EngineArgs),
     Research(Box<ResearchArgs>),
+    Sam(sam::Args),
     Sched(SchedArgs),
 }
 
@@ -197,6 +200,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         match command {
             Command::Engine(args) => engine(args).await?,
             Command::Research(args) => agent(*args).await?,
+            Command::Sam(args) => sam::run(args).await?,
             Command::Sched(args) => sched(args).await?,
         }
         Ok(ExitCode::SUCCESS)

@@ -7,8 +7,8 @@ use tokio::process::Command;
 
 use super::Case;
 use super::case::{GENERATED_TOKENS, PROMPT_TOKENS};
-use super::program::{as_typed, peer_command, tail};
 use crate::BenchError;
+use crate::program::{as_typed, peer_command, tail};
 
 /// The arm's name.
 pub(super) const NAME: &str = "llama-bench";

@@ -26,7 +26,6 @@ mod client;
 mod in_process;
 mod llama_bench;
 mod measure;
-mod program;
 mod prompts;
 mod results;
 mod run;

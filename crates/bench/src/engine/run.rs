@@ -12,10 +12,10 @@ use super::client::client;
 use super::in_process::InProcess;
 use super::llama_bench::{self, LlamaBench};
 use super::measure::{Arm, Measured, measure};
-use super::program::find_peer;
 use super::results::{CaseResult, EngineBenchResults, EngineShares, Shares, ratios};
 use super::server::{ServerProcess, plan};
 use crate::BenchError;
+use crate::program::find_peer;
 
 /// Runs of a case that are counted, at most: each takes seconds to minutes.
 const MOST_RUNS: u32 = 1000;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
-use super::program::{as_typed, command, peer_command, tail};
 use super::results::OURS;
 use crate::BenchError;
+use crate::program::{as_typed, command, peer_command, tail};
 
 /// llama-server as it is served best: one pool of cells for as many chats as run at once, flash
 /// attention, and everything that keeps prompts. Its cache of prompts in main memory copies slots

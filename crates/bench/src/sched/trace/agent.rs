@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::Line;
 use super::lengths::{Pool, Recorded, Reuse};
 use super::timing::{LEAD, Span};
 use crate::BenchError;
+use crate::recorded::Line;
 
 /// A line of the trace; tools are the gaps between completions.
 #[derive(Debug, Deserialize)]

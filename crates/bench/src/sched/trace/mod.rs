@@ -6,13 +6,13 @@ mod requests;
 mod text;
 mod timing;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::workload::Session;
 use crate::BenchError;
+use crate::recorded::{Line, files, lines, name, read};
 
 /// Sessions that were recorded, to be played again.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,29 +36,6 @@ enum Format {
     Agent,
 }
 
-/// A line of a file, for errors.
-#[derive(Clone, Copy, Debug)]
-struct Line<'a> {
-    path: &'a Path,
-    /// From 1.
-    number: usize,
-    text: &'a str,
-}
-
-impl Line<'_> {
-    fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, BenchError> {
-        serde_json::from_str(self.text).map_err(|error| self.wrong(error.to_string()))
-    }
-
-    fn wrong(&self, message: String) -> BenchError {
-        BenchError::Trace {
-            path: self.path.to_owned(),
-            line: self.number,
-            message,
-        }
-    }
-}
-
 impl Trace {
     /// Reads a trace file, or all `.jsonl` files of a folder, with every length times `scale`.
     ///
@@ -69,7 +46,7 @@ impl Trace {
         let mut lengths = lengths::Pool::default();
         let mut sessions = Vec::new();
         for file in files(path)? {
-            let content = read(&file, |path| fs::read_to_string(path))?;
+            let content = read(&file)?;
             let lines: Vec<Line<'_>> = lines(&file, &content).collect();
             let Some(first) = lines.first() else { continue };
             match format(first)? {
@@ -87,50 +64,12 @@ impl Trace {
                 message: "there is no call of a model in it".to_owned(),
             });
         }
-        let name = path.file_stem().unwrap_or(path.as_os_str());
         Ok(Self {
-            name: name.to_string_lossy().into_owned(),
+            name: name(path),
             sessions,
             skipped,
         })
     }
-}
-
-fn read<T>(path: &Path, how: impl Fn(&Path) -> std::io::Result<T>) -> Result<T, BenchError> {
-    how(path).map_err(|source| BenchError::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// The file itself, or the `.jsonl` files of the folder in order of name.
-fn files(path: &Path) -> Result<Vec<PathBuf>, BenchError> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let entries = read(path, |path| {
-        fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()
-    })?;
-    let paths = entries.into_iter().map(|entry| entry.path());
-    let mut files: Vec<_> = paths
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "jsonl")
-        })
-        .collect();
-    files.sort();
-    Ok(files)
-}
-
-fn lines<'a>(path: &'a Path, content: &'a str) -> impl Iterator<Item = Line<'a>> {
-    let lines = content.lines().enumerate();
-    lines
-        .filter(|(_, text)| !text.trim().is_empty())
-        .map(move |(index, text)| Line {
-            path,
-            number: index + 1,
-            text,
-        })
 }
 
 /// The format that a file's first line is of.

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Line;
 use super::lengths::{Pool, Recorded, Reuse};
 use super::timing::{LEAD, Span};
 use crate::BenchError;
+use crate::recorded::Line;
 
 /// One request; other fields are not looked at.
 #[derive(Debug, Deserialize)]

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use super::super::workload::{Call, Prefix, Session};
-use super::Line;
 use crate::BenchError;
+use crate::recorded::{Line, TextCall};
 
 /// Characters of a token: about what English and code have.
 const TOKEN_CHARACTERS: f64 = 4.0;
@@ -16,32 +14,19 @@ const TOKEN_CHARACTERS: f64 = 4.0;
 const SERVED_PREFILL: f64 = 10_000.0;
 const SERVED_DECODE: f64 = 100.0;
 
-/// One call; other fields are not looked at.
-#[derive(Debug, Deserialize)]
-struct Row {
-    /// Microseconds.
-    timestamp: u64,
-    input: String,
-    output: String,
-    session_id: String,
-}
-
 /// The sessions of a file. Words are pieces of the real text, four characters each at scale 1 and
 /// more at a smaller scale, so prompts share what they really share. The time between two calls is
 /// the first one's service, which is estimated, and the tool's.
 pub(super) fn read(lines: &[Line<'_>], scale: f64) -> Result<Vec<Session>, BenchError> {
-    let mut sessions: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    let mut sessions: BTreeMap<String, Vec<TextCall>> = BTreeMap::new();
     for line in lines {
-        let row: Row = line.parse()?;
-        if row.input.is_empty() {
-            return Err(line.wrong("input: it is empty".to_owned()));
-        }
+        let row = TextCall::read(line)?;
         sessions
             .entry(row.session_id.clone())
             .or_default()
             .push(row);
     }
-    let mut sessions: Vec<Vec<Row>> = sessions.into_values().collect();
+    let mut sessions: Vec<Vec<TextCall>> = sessions.into_values().collect();
     for rows in &mut sessions {
         rows.sort_by_key(|row| row.timestamp);
     }
@@ -53,7 +38,7 @@ pub(super) fn read(lines: &[Line<'_>], scale: f64) -> Result<Vec<Session>, Bench
         .collect())
 }
 
-fn session(rows: &[Row], characters: f64) -> Session {
+fn session(rows: &[TextCall], characters: f64) -> Session {
     let mut calls: Vec<Call> = Vec::with_capacity(rows.len());
     let mut before: Vec<u32> = Vec::new();
     for (index, row) in rows.iter().enumerate() {

@@ -14,7 +14,7 @@ const SETTINGS: [&str; 3] = ["AGENTINFER_", "LLAMA_ARG_", "GGML_"];
 const TAIL_LINES: usize = 8;
 
 /// A command that is killed when its child is dropped.
-pub(super) fn command(program: &Path) -> Command {
+pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let is_setting = |prefix: &&str| name.to_string_lossy().starts_with(*prefix);
@@ -27,7 +27,7 @@ pub(super) fn command(program: &Path) -> Command {
 }
 
 /// A command for one of llama.cpp's programs, whose libraries often lie beside it.
-pub(super) fn peer_command(program: &Path) -> Command {
+pub(crate) fn peer_command(program: &Path) -> Command {
     let mut command = command(program);
     if let Some(folder) = program.parent() {
         command.env("LD_LIBRARY_PATH", folder);
@@ -36,7 +36,7 @@ pub(super) fn peer_command(program: &Path) -> Command {
 }
 
 /// The absolute path of a peer's program.
-pub(super) fn find_peer(option: &'static str, path: &Path) -> Result<PathBuf, BenchError> {
+pub(crate) fn find_peer(option: &'static str, path: &Path) -> Result<PathBuf, BenchError> {
     let missing = || BenchError::MissingPeer {
         option,
         path: path.to_owned(),
@@ -46,7 +46,7 @@ pub(super) fn find_peer(option: &'static str, path: &Path) -> Result<PathBuf, Be
 }
 
 /// A command as one would type it.
-pub(super) fn as_typed(command: &Command) -> String {
+pub(crate) fn as_typed(command: &Command) -> String {
     let command = command.as_std();
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -54,7 +54,7 @@ pub(super) fn as_typed(command: &Command) -> String {
 }
 
 /// The end of what a program said.
-pub(super) fn tail(said: &str) -> String {
+pub(crate) fn tail(said: &str) -> String {
     let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }

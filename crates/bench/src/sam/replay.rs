@@ -1,0 +1,176 @@
+//! Recorded calls played to a drafter, as an engine would whose model says just that again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use agentinfer_engine::Token;
+use agentinfer_sam::{Guess, Origin};
+use serde::Serialize;
+
+use super::arm::Arm;
+use super::budget::Pace;
+use super::set::{Call, CallSet};
+
+/// What a drafter was asked and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) calls: u64,
+    /// Said by the model.
+    pub(super) tokens: u64,
+    /// Forward passes that took.
+    pub(super) steps: u64,
+    /// Guesses.
+    pub(super) drafted: u64,
+    /// Guesses that the model then said.
+    pub(super) accepted: u64,
+}
+
+/// How long a drafter took.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Times {
+    /// For each proposal.
+    pub(super) propose: Vec<Duration>,
+    /// For all prompts, and how many tokens these had.
+    pub(super) begin: Duration,
+    pub(super) prompt_tokens: u64,
+    /// For all that the model said.
+    pub(super) extend: Duration,
+    /// For sessions that ended, and how many tokens their calls had in all.
+    pub(super) end: Duration,
+    pub(super) ended_tokens: u64,
+}
+
+/// One call in the trace of a replay.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct CallRow {
+    pub(super) session: usize,
+    pub(super) prompt_tokens: usize,
+    pub(super) tokens: u64,
+    pub(super) steps: u64,
+    pub(super) drafted: u64,
+    pub(super) accepted: u64,
+    /// The threshold at its end.
+    pub(super) least: f32,
+}
+
+/// A drafter and what was measured of it.
+pub(super) struct Replay {
+    arm: Box<dyn Arm>,
+    pub(super) counts: Counts,
+    pub(super) times: Times,
+    draft: Vec<Guess>,
+}
+
+impl Replay {
+    pub(super) fn new(arm: Box<dyn Arm>) -> Self {
+        Self {
+            arm,
+            counts: Counts::default(),
+            times: Times::default(),
+            draft: Vec::new(),
+        }
+    }
+
+    /// Plays the chosen calls of a set. A session ends with the last of its chosen calls.
+    pub(super) fn play(
+        &mut self,
+        set: &CallSet,
+        chosen: &[usize],
+        pace: &mut Pace,
+    ) -> Vec<CallRow> {
+        let mut open: BTreeMap<usize, Vec<&Call>> = BTreeMap::new();
+        let mut left: BTreeMap<usize, usize> = BTreeMap::new();
+        for index in chosen {
+            *left.entry(set.calls[*index].session).or_default() += 1;
+        }
+        let mut rows = Vec::with_capacity(chosen.len());
+        for &index in chosen {
+            let call = &set.calls[index];
+            rows.push(self.call(index as u64, call, pace));
+            open.entry(call.session).or_default().push(call);
+            if let Some(left) = left.get_mut(&call.session) {
+                *left -= 1;
+                if *left == 0 {
+                    let calls = open.remove(&call.session).unwrap_or_default();
+                    self.end_session(call.session as u64, &calls);
+                }
+            }
+        }
+        rows
+    }
+
+    /// Forgets what was counted and measured, not what the drafter learned.
+    pub(super) fn reset(&mut self) {
+        self.counts = Counts::default();
+        self.times = Times::default();
+    }
+
+    fn call(&mut self, id: u64, call: &Call, pace: &mut Pace) -> CallRow {
+        let before = self.counts.clone();
+        let origin = Origin {
+            session: Some(call.session as u64),
+            ..Origin::default()
+        };
+        let started = Instant::now();
+        self.arm.begin(id, origin, &call.prompt);
+        self.times.begin += started.elapsed();
+        self.times.prompt_tokens += call.prompt.len() as u64;
+        let mut rest = &call.output[..];
+        while !rest.is_empty() {
+            let said = self.step(id, rest, pace);
+            rest = &rest[said..];
+        }
+        self.arm.finish(id);
+        self.counts.calls += 1;
+        let counts = &self.counts;
+        CallRow {
+            session: call.session,
+            prompt_tokens: call.prompt.len(),
+            tokens: counts.tokens - before.tokens,
+            steps: counts.steps - before.steps,
+            drafted: counts.drafted - before.drafted,
+            accepted: counts.accepted - before.accepted,
+            least: pace.least(),
+        }
+    }
+
+    /// One step of a call whose model will say `rest`; returns how many tokens it says now.
+    fn step(&mut self, id: u64, rest: &[Token], pace: &mut Pace) -> usize {
+        self.draft.clear();
+        let (limit, least) = (pace.limit(), pace.least());
+        if limit > 0 {
+            let started = Instant::now();
+            self.arm.propose(id, limit, least, &mut self.draft);
+            self.times.propose.push(started.elapsed());
+        }
+        let drafted = self.draft.len();
+        pace.took(drafted);
+        let agreed = self.draft.iter().zip(rest);
+        let agreed = agreed
+            .take_while(|(guess, said)| guess.token == **said)
+            .count();
+        // The model adds a token of its own, unless its turn ended with the last accepted one.
+        let said = (agreed + 1).min(rest.len());
+        let started = Instant::now();
+        self.arm.extend(id, &rest[..said]);
+        self.times.extend += started.elapsed();
+        self.counts.steps += 1;
+        self.counts.tokens += said as u64;
+        self.counts.drafted += drafted as u64;
+        self.counts.accepted += agreed as u64;
+        said
+    }
+
+    fn end_session(&mut self, session: u64, calls: &[&Call]) {
+        let started = Instant::now();
+        self.arm.end_session(session, calls);
+        self.times.end += started.elapsed();
+        let tokens = calls
+            .iter()
+            .map(|call| call.prompt.len() + call.output.len());
+        self.times.ended_tokens += tokens.sum::<usize>() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests;

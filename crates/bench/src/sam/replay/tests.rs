@@ -1,0 +1,222 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use agentinfer_sam::{Drafter, NoDrafts};
+
+use super::*;
+
+/// A drafter that knows what will be said, and errs at every `wrong`th position.
+#[derive(Default)]
+struct Oracle {
+    outputs: Vec<Vec<Token>>,
+    at: BTreeMap<u64, usize>,
+    wrong: usize,
+    /// What it was told, in order.
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Drafter for Oracle {
+    fn begin(&mut self, id: u64, origin: Origin, prompt: &[Token]) {
+        let session = origin.session.expect("every call has a session");
+        self.tell(format!("begin {id} of {session}: {}", prompt.len()));
+        self.at.insert(id, 0);
+    }
+
+    fn extend(&mut self, id: u64, tokens: &[Token]) {
+        let at = self.at.get_mut(&id).expect("it has begun");
+        assert_eq!(tokens, &self.outputs[id as usize][*at..*at + tokens.len()]);
+        *at += tokens.len();
+    }
+
+    fn propose(&mut self, id: u64, limit: usize, _least: f32, draft: &mut Vec<Guess>) {
+        let output = &self.outputs[id as usize];
+        // It also guesses past the end.
+        for position in (self.at[&id]..).take(limit) {
+            let right = self.wrong == 0 || (position + 1) % self.wrong != 0;
+            let said = output.get(position).filter(|_| right).copied();
+            draft.push(Guess {
+                token: said.unwrap_or(Token::MAX),
+                probability: 0.5,
+            });
+        }
+    }
+
+    fn finish(&mut self, id: u64) {
+        assert_eq!(self.at[&id], self.outputs[id as usize].len());
+        self.at.remove(&id);
+    }
+}
+
+impl Oracle {
+    fn tell(&self, what: String) {
+        self.told.lock().expect("one thread").push(what);
+    }
+}
+
+impl Arm for Oracle {
+    fn end_session(&mut self, session: u64, calls: &[&Call]) {
+        self.tell(format!("end {session}: {}", calls.len()));
+    }
+}
+
+/// Drafts what followed the last occurrence of the last two tokens, in this call or in a session
+/// that has ended.
+#[derive(Default)]
+struct LastPair {
+    open: BTreeMap<u64, Vec<Token>>,
+    ended: Vec<Token>,
+}
+
+impl Drafter for LastPair {
+    fn begin(&mut self, id: u64, _origin: Origin, prompt: &[Token]) {
+        self.open.insert(id, prompt.to_vec());
+    }
+
+    fn extend(&mut self, id: u64, tokens: &[Token]) {
+        self.open.get_mut(&id).expect("begun").extend(tokens);
+    }
+
+    fn propose(&mut self, id: u64, limit: usize, _least: f32, draft: &mut Vec<Guess>) {
+        let text = &self.open[&id];
+        let [before @ .., _] = &text[..] else { return };
+        let Some(key) = text.last_chunk::<2>() else {
+            return;
+        };
+        for known in [before, &self.ended] {
+            if let Some(start) = known.windows(2).rposition(|pair| pair == key) {
+                let next = known[start + 2..].iter().take(limit);
+                draft.extend(next.map(|token| Guess {
+                    token: *token,
+                    probability: 1.0,
+                }));
+                return;
+            }
+        }
+    }
+
+    fn finish(&mut self, id: u64) {
+        self.open.remove(&id);
+    }
+}
+
+impl Arm for LastPair {
+    fn end_session(&mut self, _session: u64, calls: &[&Call]) {
+        self.ended
+            .extend(calls.iter().flat_map(|call| &call.output));
+    }
+}
+
+fn set(calls: &[(usize, &[Token], &[Token])]) -> CallSet {
+    let calls = calls.iter().map(|(session, prompt, output)| Call {
+        session: *session,
+        prompt: prompt.to_vec(),
+        output: output.to_vec(),
+    });
+    let calls: Vec<Call> = calls.collect();
+    let sessions = calls
+        .iter()
+        .map(|call| call.session)
+        .max()
+        .map_or(0, |it| it + 1);
+    CallSet {
+        name: "set".to_owned(),
+        tasks: (0..sessions).collect(),
+        calls,
+    }
+}
+
+fn played(arm: Box<dyn Arm>, set: &CallSet, max_draft: usize) -> Counts {
+    let mut replay = Replay::new(arm);
+    let all: Vec<usize> = (0..set.calls.len()).collect();
+    replay.play(set, &all, &mut Pace::fixed(max_draft, 0.1));
+    let asked = if max_draft > 0 {
+        replay.counts.steps
+    } else {
+        0
+    };
+    assert_eq!(replay.times.propose.len() as u64, asked);
+    replay.counts
+}
+
+#[test]
+fn steps_and_guesses_are_counted() {
+    let output: Vec<Token> = (0..10).collect();
+    let set = set(&[(0, &[7; 5], &output)]);
+    for (wrong, max_draft, steps, drafted, accepted) in [
+        // Nothing drafted: one token a step.
+        (0, 0, 10, 0, 0),
+        // Always wrong.
+        (1, 3, 10, 30, 0),
+        // Always right: 4, 4, 2, the last of which reaches past the end.
+        (0, 3, 3, 9, 8),
+        (0, 9, 1, 9, 9),
+        // Ten accepted of sixteen: there is no token of the model's own after the last.
+        (0, 16, 1, 16, 10),
+        // Every second one wrong: one accepted, then the model's own.
+        (2, 3, 5, 15, 5),
+        (2, 1, 5, 5, 5),
+    ] {
+        let oracle = Oracle {
+            outputs: vec![output.clone()],
+            wrong,
+            ..Oracle::default()
+        };
+        let counts = played(Box::new(oracle), &set, max_draft);
+        let expected = Counts {
+            calls: 1,
+            tokens: 10,
+            steps,
+            drafted,
+            accepted,
+        };
+        assert_eq!(counts, expected, "wrong {wrong}, max {max_draft}");
+    }
+    assert_eq!(played(Box::new(NoDrafts), &set, 16).steps, 10);
+}
+
+#[test]
+fn a_drafter_is_told_what_a_server_knows_and_when() {
+    let set = set(&[
+        (0, &[1; 2], &[3, 4]),
+        (1, &[1; 3], &[5]),
+        (0, &[1; 5], &[6]),
+    ]);
+    let oracle = Oracle {
+        outputs: set.calls.iter().map(|call| call.output.clone()).collect(),
+        ..Oracle::default()
+    };
+    let told = oracle.told.clone();
+    played(Box::new(oracle), &set, 2);
+    let told = told.lock().expect("one thread").join(", ");
+    let expected = "begin 0 of 0: 2, begin 1 of 1: 3, end 1: 1, begin 2 of 0: 5, end 0: 2";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_fills_the_corpus_drafts_but_is_not_counted() {
+    let said: Vec<Token> = (10..30).collect();
+    let set = set(&[(0, &[1, 2], &said), (1, &[3, 10, 11], &said[2..])]);
+    let mut pace = Pace::fixed(16, 0.1);
+    for (fill, steps) in [(&[][..], 18), (&[0][..], 2)] {
+        let mut replay = Replay::new(Box::new(LastPair::default()));
+        replay.play(&set, fill, &mut pace);
+        replay.reset();
+        let rows = replay.play(&set, &[1], &mut pace);
+        assert_eq!((replay.counts.calls, replay.counts.tokens), (1, 18));
+        assert_eq!(replay.counts.steps, steps);
+        assert_eq!((rows.len(), rows[0].steps, rows[0].tokens), (1, steps, 18));
+    }
+}
+
+#[test]
+fn a_budget_holds_for_a_real_drafter() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let output: Vec<Token> = (0..20_000).map(|_| random.u32(0..6)).collect();
+    let set = set(&[(0, &[1, 2, 3], &output)]);
+    let mut replay = Replay::new(Box::new(LastPair::default()));
+    replay.play(&set, &[0], &mut Pace::within(1.5, 4, 0.3));
+    let counts = &replay.counts;
+    let per_step = counts.drafted as f64 / counts.steps as f64;
+    assert!(per_step <= 1.5 && per_step > 1.4, "{per_step}");
+    assert!(counts.accepted > 0 && counts.accepted < counts.drafted);
+}
