@@ -28,10 +28,13 @@ fn open(texts: &[Vec<Token>]) -> Segment<Vec<u8>> {
 }
 
 /// Texts of few different tokens, repeated so that some contexts are frequent and some matches are
-/// longer than what is compared.
+/// longer than what is compared; and short phrases repeated often, in which a token tells the one
+/// before, so that contexts of any length occur equally often.
 fn texts() -> impl Strategy<Value = Vec<Vec<Token>>> {
-    (1..6u32, 1..4usize).prop_flat_map(|(alphabet, times)| {
-        let text = prop::collection::vec(0..alphabet, 0..90);
+    let varied = (1..6u32, 0..90usize, 1..4usize);
+    let phrases = (2..6u32, 1..9usize, 20..40usize);
+    prop_oneof![varied, phrases].prop_flat_map(|(alphabet, length, times)| {
+        let text = prop::collection::vec(0..alphabet, 0..=length);
         let repeated = text.prop_map(move |text| text.repeat(times));
         prop::collection::vec(repeated, 0..8)
     })
