@@ -7,6 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
+    /// The store of past sessions cannot be used.
+    #[error(transparent)]
+    Memory(#[from] agentinfer_memory::MemoryError),
     /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {

@@ -28,7 +28,7 @@ use std::thread;
 
 use serde::Serialize;
 
-pub use arm::{Arm, Contender};
+pub use arm::{Arm, Contender, CorpusSize};
 pub use options::SamOptions;
 pub use peer::Peer;
 pub use recording::Trials;
@@ -137,7 +137,7 @@ impl Bench<'_> {
         }
         let peer = self.results.sets.get(first).cloned();
         for (index, contender) in self.contenders.iter().enumerate() {
-            let mut replay = Replay::new((contender.start)());
+            let mut replay = Replay::new((contender.start)(&set.ends())?);
             let fixed = Pace::fixed(place.max_draft, self.options.least);
             replay.play(set, &part.fill, &mut fixed.clone());
             replay.reset();
@@ -149,7 +149,8 @@ impl Bench<'_> {
             let row = SamRow::ours(place, contender.name, pace.least(), measured, peer.as_ref());
             self.results.sets.push(row);
             if index + 1 == self.contenders.len() {
-                self.index.add(&replay.counts, &replay.times);
+                let corpus = replay.corpus()?;
+                self.index.add(&replay.times, corpus);
             }
             if let Some(folder) = &self.options.out {
                 write_calls(folder, place, contender.name, &calls)?;

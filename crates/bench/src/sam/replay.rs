@@ -7,9 +7,10 @@ use agentinfer_engine::Token;
 use agentinfer_sam::{Guess, Origin};
 use serde::Serialize;
 
-use super::arm::Arm;
+use super::arm::{Arm, CorpusSize};
 use super::budget::Pace;
 use super::set::{Call, CallSet};
+use crate::BenchError;
 
 /// What a drafter was asked and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,12 +31,12 @@ pub(super) struct Counts {
 pub(super) struct Times {
     /// For each proposal.
     pub(super) propose: Vec<Duration>,
-    /// For all prompts, and how many tokens these had.
+    /// For all prompts, and how many tokens these had that the session's last call had not.
     pub(super) begin: Duration,
-    pub(super) prompt_tokens: u64,
+    pub(super) new_tokens: u64,
     /// For all that the model said.
     pub(super) extend: Duration,
-    /// For sessions that ended, and how many tokens their calls had in all.
+    /// For sessions that ended, and how many tokens the model said in them.
     pub(super) end: Duration,
     pub(super) ended_tokens: u64,
 }
@@ -51,6 +52,15 @@ pub(super) struct CallRow {
     pub(super) accepted: u64,
     /// The threshold at its end.
     pub(super) least: f32,
+}
+
+/// A session that goes on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    /// Tokens of its last call, prompt and output.
+    length: usize,
+    /// Tokens said in all its calls.
+    said: usize,
 }
 
 /// A drafter and what was measured of it.
@@ -78,7 +88,7 @@ impl Replay {
         chosen: &[usize],
         pace: &mut Pace,
     ) -> Vec<CallRow> {
-        let mut open: BTreeMap<usize, Vec<&Call>> = BTreeMap::new();
+        let mut open: BTreeMap<usize, Open> = BTreeMap::new();
         let mut left: BTreeMap<usize, usize> = BTreeMap::new();
         for index in chosen {
             *left.entry(set.calls[*index].session).or_default() += 1;
@@ -86,17 +96,26 @@ impl Replay {
         let mut rows = Vec::with_capacity(chosen.len());
         for &index in chosen {
             let call = &set.calls[index];
+            let session = open.entry(call.session).or_default();
+            let new = call.prompt.len().saturating_sub(session.length);
+            self.times.new_tokens += new as u64;
+            session.length = call.prompt.len() + call.output.len();
+            session.said += call.output.len();
             rows.push(self.call(index as u64, call, pace));
-            open.entry(call.session).or_default().push(call);
             if let Some(left) = left.get_mut(&call.session) {
                 *left -= 1;
                 if *left == 0 {
-                    let calls = open.remove(&call.session).unwrap_or_default();
-                    self.end_session(call.session as u64, &calls);
+                    let session = open.remove(&call.session).unwrap_or_default();
+                    self.end_session(call.session as u64, session.said);
                 }
             }
         }
         rows
+    }
+
+    /// What the drafter keeps of past sessions.
+    pub(super) fn corpus(&mut self) -> Result<Option<CorpusSize>, BenchError> {
+        self.arm.corpus()
     }
 
     /// Forgets what was counted and measured, not what the drafter learned.
@@ -114,7 +133,6 @@ impl Replay {
         let started = Instant::now();
         self.arm.begin(id, origin, &call.prompt);
         self.times.begin += started.elapsed();
-        self.times.prompt_tokens += call.prompt.len() as u64;
         let mut rest = &call.output[..];
         while !rest.is_empty() {
             let said = self.step(id, rest, pace);
@@ -161,14 +179,11 @@ impl Replay {
         said
     }
 
-    fn end_session(&mut self, session: u64, calls: &[&Call]) {
+    fn end_session(&mut self, session: u64, said: usize) {
         let started = Instant::now();
-        self.arm.end_session(session, calls);
+        self.arm.end_session(session);
         self.times.end += started.elapsed();
-        let tokens = calls
-            .iter()
-            .map(|call| call.prompt.len() + call.output.len());
-        self.times.ended_tokens += tokens.sum::<usize>() as u64;
+        self.times.ended_tokens += said as u64;
     }
 }
 

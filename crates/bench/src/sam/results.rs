@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::arm::CorpusSize;
 use super::peer::PeerCounts;
 use super::replay::{Counts, Times};
 use super::set::{CallSet, Mode};
@@ -87,7 +88,7 @@ impl SamRow {
             draft_us_p50: percentile(&drafts, 0.5),
             draft_us_p99: percentile(&drafts, 0.99),
             extend_us_per_token: per(microseconds(times.extend), counts.tokens),
-            begin_us_per_token: per(microseconds(times.begin), times.prompt_tokens),
+            begin_us_per_token: per(microseconds(times.begin), times.new_tokens),
             ..Self::counted(place, arm, counts)
         };
         let Some(peer) = peer else { return row };
@@ -179,37 +180,53 @@ impl SetRow {
 pub struct IndexRow {
     /// Bytes per token of the corpus.
     pub bytes_per_token: Option<f64>,
-    /// Microseconds per token to take a session into the corpus when it ends.
+    /// Microseconds per token that the model said to take a session into the corpus on disk when it
+    /// ends.
     pub build_us_per_token: Option<f64>,
-    /// Microseconds per token to take in what the model says.
+    /// Microseconds per token of a prompt that is new in its session to be indexed.
     pub extend_us_per_token: Option<f64>,
-    /// Milliseconds to open the corpus.
+    /// Tokens of the largest corpus.
+    pub corpus_tokens: u64,
+    /// Milliseconds to open it in a new process.
     pub open_ms: Option<f64>,
 }
 
-/// The same time, summed up over replays.
+/// The same, summed up over replays.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct IndexTimes {
-    extend: Duration,
-    tokens: u64,
+    begin: Duration,
+    new_tokens: u64,
     end: Duration,
     ended_tokens: u64,
+    corpus: CorpusSize,
 }
 
 impl IndexTimes {
-    pub(super) fn add(&mut self, counts: &Counts, times: &Times) {
-        self.extend += times.extend;
-        self.tokens += counts.tokens;
+    pub(super) fn add(&mut self, times: &Times, corpus: Option<CorpusSize>) {
+        self.begin += times.begin;
+        self.new_tokens += times.new_tokens;
         self.end += times.end;
         self.ended_tokens += times.ended_tokens;
+        let corpus = corpus.unwrap_or_default();
+        // The largest one tells most.
+        if corpus.tokens > self.corpus.tokens {
+            self.corpus = corpus;
+        }
     }
 
     pub(super) fn row(&self) -> IndexRow {
         let each = |time, tokens| (tokens > 0).then(|| per(microseconds(time), tokens));
+        let CorpusSize {
+            tokens,
+            bytes,
+            open,
+        } = self.corpus;
         IndexRow {
+            bytes_per_token: (tokens > 0).then(|| bytes as f64 / tokens as f64),
             build_us_per_token: each(self.end, self.ended_tokens),
-            extend_us_per_token: each(self.extend, self.tokens),
-            ..IndexRow::default()
+            extend_us_per_token: each(self.begin, self.new_tokens),
+            corpus_tokens: tokens,
+            open_ms: (tokens > 0).then(|| microseconds(open) / 1e3),
         }
     }
 }

@@ -122,6 +122,12 @@ impl CallSet {
         Some(Part { fill, measured })
     }
 
+    /// The tokens that end a turn in it.
+    pub(super) fn ends(&self) -> Vec<Token> {
+        let ends = self.calls.iter().filter_map(|call| call.output.last());
+        ends.copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// How many tasks there are.
     pub(super) fn task_count(&self) -> usize {
         self.tasks.iter().collect::<BTreeSet<_>>().len()

@@ -37,11 +37,11 @@ fn contenders() -> [Contender; 2] {
     [
         Contender {
             name: "off",
-            start: || Box::new(NoDrafts),
+            start: |_| Ok(Box::new(NoDrafts)),
         },
         Contender {
             name: "echo",
-            start: || Box::new(Echo::default()),
+            start: |_| Ok(Box::new(Echo::default())),
         },
     ]
 }
