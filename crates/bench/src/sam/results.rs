@@ -265,9 +265,13 @@ impl SamResults {
                 row.set, row.sessions, row.tasks, row.calls, row.prompt_tokens, row.output_tokens
             );
         }
-        text.push_str(
-            "\nset                      mode  max  arm              tokens/step  accepted  \
-             drafted/step  by peer  draft us p50     p99  extend us\n",
+        let names = self.recordings.iter().map(|row| row.set.chars().count());
+        let width = names.max().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "\n{:width$} mode  max  arm            tokens/step accepted drafted/step by peer  \
+             draft us     p99  extend us",
+            "set"
         );
         for row in &self.sets {
             let gain = row
@@ -279,7 +283,7 @@ impl SamResults {
             };
             let _ = writeln!(
                 text,
-                "{:24.24} {:4} {:4}  {:16.16} {:11.3} {:9.3} {:12.3}{over} {gain:>8} {:13.2} \
+                "{:width$} {:4} {:4}  {:14} {:11.3} {:8.3} {:12.3}{over}{gain:>7} {:10.2} \
                  {:7.1} {:10.2}",
                 row.set,
                 row.mode,

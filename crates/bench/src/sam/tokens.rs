@@ -52,7 +52,8 @@ impl Tokenizer {
     }
 
     pub(super) fn new(vocabulary: Arc<dyn Vocabulary>, template: ChatTemplate) -> Self {
-        let end = vocabulary.end_of_sequence().map(|token| {
+        let end = turn_end(&*vocabulary, &template).or(vocabulary.end_of_sequence());
+        let end = end.map(|token| {
             let name = String::from_utf8_lossy(vocabulary.name(token));
             (token, name.into_owned())
         });
@@ -129,6 +130,20 @@ impl Tokenizer {
     }
 }
 
+/// The token that the template writes after an answer, if it is one that ends generation.
+fn turn_end(vocabulary: &dyn Vocabulary, template: &ChatTemplate) -> Option<Token> {
+    const ANSWER: &str = "agentinfer-probe";
+    let messages = [Message::user("?"), Message::assistant(ANSWER)];
+    let input = RenderInput {
+        add_generation_prompt: false,
+        ..RenderInput::new(&messages)
+    };
+    let text = template.render(&input).ok()?;
+    let (_, after) = text.rsplit_once(ANSWER)?;
+    let next = vocabulary.tokenize(after, false, true).first().copied()?;
+    vocabulary.is_end_of_generation(next).then_some(next)
+}
+
 #[cfg(test)]
 mod tests {
     use agentinfer_engine::SimVocabulary;
@@ -180,8 +195,9 @@ mod tests {
 
     #[test]
     fn a_history_that_is_written_otherwise_is_tokenized_again() {
-        // Answers are shortened in the history.
-        let source = DEFAULT_TEMPLATE.replace("message['content']", "message['content'][:2]");
+        // Only the last message is written in full.
+        let cut = "(message['content'] if loop.last else message['content'][:2])";
+        let source = DEFAULT_TEMPLATE.replace("message['content']", cut);
         let template = ChatTemplate::new(&source, "", "").expect("compiles");
         let tokenizer = Tokenizer::new(Arc::new(SimVocabulary::default()), template);
         let messages = ["ab", "cdef", "gh", "ij"];
