@@ -189,7 +189,7 @@ fn a_drafter_is_told_what_a_server_knows_and_when() {
     let told = oracle.told.clone();
     played(Box::new(oracle), &set, 2);
     let told = told.lock().expect("one thread").join(", ");
-    let expected = "begin 0 of 0: 2, begin 1 of 1: 3, end 1: 1, begin 2 of 0: 5, end 0: 2";
+    let expected = "begin 0 of 0: 2, begin 1 of 1: 3, end 1, begin 2 of 0: 5, end 0";
     assert_eq!(told, expected);
 }
 
