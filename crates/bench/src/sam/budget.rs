@@ -1,39 +1,43 @@
 //! How much a drafter may draft: a fixed threshold, or as many tokens a step as a rival drafts.
 
-/// The threshold of a budget stays between these: below a guess in a thousand nothing is gained,
-/// and one above never leaves a certain guess out.
-const LEAST: (f64, f64) = (0.001, 0.999);
+use agentinfer_sam::Guess;
 
-/// Tokens of budget, in full drafts, that are held back for the next promising places. Fewer would
-/// cut their drafts off, more would be left over at the end.
-const RESERVE_DRAFTS: f64 = 8.0;
+/// The threshold of a budget never falls below this: there is nothing to gain there.
+const LOWEST: f32 = 0.002;
 
-/// By how much, in nats, the threshold gives way where a whole reserve is missing or left over.
-const GAIN: f64 = 0.3;
+/// Classes of probabilities that are counted, each a hundredth wide in logarithm: as exact as a
+/// threshold must be.
+const CLASSES: usize = 640;
+const CLASSES_PER_NAT: f32 = 100.0;
 
-/// Further from the reserve than so many times itself, the threshold does not follow: what could
-/// not be spent for long is not wasted at once.
-const MOST_RESERVES: f64 = 4.0;
+/// How far below the threshold a drafter with a budget is asked to go, as a part of it: so it is
+/// known what a lower one would bring.
+const BELOW: f32 = 0.7;
+
+/// Steps after which the threshold is chosen anew.
+const STEPS: u64 = 32;
+
+/// The part of the budget that is aimed at: what a step drafts varies, and all of it together must
+/// not be more than is allowed.
+const AIM: f64 = 0.99;
 
 /// Decides before each step how much a drafter may propose.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     max_draft: usize,
-    least: f64,
+    least: f32,
     budget: Option<Budget>,
 }
 
-/// A budget in drafted tokens a step, spent by a threshold that follows what is left of it (a
-/// proportional and integral control of its logarithm). The steps to come are not known to it.
-#[derive(Clone, Copy, Debug)]
+/// A budget in drafted tokens a step. The threshold is the one at which all steps so far would have
+/// drafted what they were allowed to; the steps to come are not known to it.
+#[derive(Clone, Debug)]
 struct Budget {
     tokens_per_step: f64,
-    /// Tokens allowed so far that were not drafted; never negative.
-    left: f64,
-    /// How many of them there should be.
-    reserve: f64,
-    /// Logarithm of the threshold at which the reserve stays as it is.
-    level: f64,
+    steps: u64,
+    drafted: u64,
+    /// Guesses so far, by the logarithm of the probability with which they are reached.
+    guesses: Vec<u64>,
 }
 
 impl Pace {
@@ -41,91 +45,115 @@ impl Pace {
     pub(super) fn fixed(max_draft: usize, least: f32) -> Self {
         Self {
             max_draft,
-            least: f64::from(least),
+            least,
             budget: None,
         }
     }
 
-    /// At most `max_draft` guesses a step, and on average never more than `tokens_per_step`. The
-    /// threshold begins at `least`.
+    /// At most `max_draft` guesses a step, and on average over many steps no more than
+    /// `tokens_per_step`. The threshold begins at `least`.
     pub(super) fn within(tokens_per_step: f64, max_draft: usize, least: f32) -> Self {
-        let least = f64::from(least).clamp(LEAST.0, LEAST.1);
         let budget = Budget {
             tokens_per_step,
-            left: 0.0,
-            reserve: RESERVE_DRAFTS * max_draft as f64,
-            level: least.ln(),
+            steps: 0,
+            drafted: 0,
+            guesses: vec![0; CLASSES],
         };
         Self {
             max_draft,
-            least,
+            least: least.max(LOWEST),
             budget: Some(budget),
         }
     }
 
-    /// How many guesses the next step may have.
+    /// How many guesses may be proposed.
     pub(super) fn limit(&self) -> usize {
-        self.budget.map_or(self.max_draft, |budget| {
-            self.max_draft.min(budget.allowed() as usize)
-        })
+        self.max_draft
     }
 
-    /// With which probability they must be reached.
+    /// With which probability they must be reached to be proposed.
+    pub(super) fn floor(&self) -> f32 {
+        match self.budget {
+            Some(_) => (self.least * BELOW).max(LOWEST),
+            None => self.least,
+        }
+    }
+
+    /// With which probability they must be reached to be verified.
     pub(super) fn least(&self) -> f32 {
-        self.least as f32
+        self.least
     }
 
-    /// A step had `drafted` guesses.
-    pub(super) fn took(&mut self, drafted: usize) {
-        if let Some(budget) = &mut self.budget {
-            budget.left = budget.allowed() - drafted as f64;
-            self.least = budget.follow();
+    /// Cuts the proposal of a step to what is verified.
+    pub(super) fn cut(&mut self, draft: &mut Vec<Guess>) {
+        let Some(budget) = &mut self.budget else {
+            return;
+        };
+        budget.steps += 1;
+        let mut reached = 1.0;
+        let mut verified = 0;
+        for guess in &*draft {
+            reached *= guess.probability;
+            budget.guesses[class(reached)] += 1;
+            verified += usize::from(reached >= self.least);
+        }
+        draft.truncate(verified);
+        budget.drafted += draft.len() as u64;
+        if budget.steps.is_multiple_of(STEPS) {
+            self.least = budget.threshold();
         }
     }
 }
 
 impl Budget {
-    fn allowed(&self) -> f64 {
-        self.left + self.tokens_per_step
+    fn threshold(&self) -> f32 {
+        let allowed = AIM * self.tokens_per_step * self.steps as f64;
+        // What was drafted too much with other thresholds is saved now, and the other way round.
+        let allowed = 2.0 * allowed - self.drafted as f64;
+        let mut drafted = 0;
+        let enough = self.guesses.iter().position(|count| {
+            drafted += count;
+            drafted as f64 > allowed
+        });
+        let lowest = enough.unwrap_or(CLASSES);
+        (-(lowest as f32) / CLASSES_PER_NAT).exp().max(LOWEST)
     }
+}
 
-    /// The threshold after a step.
-    fn follow(&mut self) -> f64 {
-        let (low, high) = (LEAST.0.ln(), LEAST.1.ln());
-        let missing = 1.0 - self.left / self.reserve;
-        let missing = GAIN * missing.clamp(1.0 - MOST_RESERVES, 1.0);
-        // So slow that the level does not overshoot: a draft changes the reserve by a part of it,
-        // and the level by that part of what the threshold gives way at once.
-        let pace = GAIN / (4.0 * self.reserve);
-        self.level = (self.level + pace * missing).clamp(low, high);
-        (self.level + missing).clamp(low, high).exp()
-    }
+/// The class of a probability, the likeliest first.
+fn class(probability: f32) -> usize {
+    ((-probability.ln() * CLASSES_PER_NAT) as usize).min(CLASSES - 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Guesses of a step whose first is reached with probability `hope` and each next one with
-    /// `hope` times less, down to the threshold.
-    fn drafted(hope: f64, pace: &Pace) -> usize {
-        let reached = (1..=pace.limit()).map(|depth| hope.powi(depth as i32));
-        reached
-            .take_while(|p| *p >= f64::from(pace.least()))
-            .count()
+    /// Guesses verified in a step whose first is reached with probability `hope` and each next one
+    /// with `hope` times less.
+    fn drafted(hope: f64, pace: &mut Pace) -> usize {
+        let reached = (1..=pace.limit()).map(|depth| hope.powi(depth as i32) as f32);
+        let proposed = reached.take_while(|p| *p >= pace.floor());
+        let guess = Guess {
+            token: 0,
+            probability: hope as f32,
+        };
+        let mut draft = vec![guess; proposed.count()];
+        pace.cut(&mut draft);
+        draft.len()
     }
 
     #[test]
     fn a_fixed_threshold_stays() {
         let mut pace = Pace::fixed(4, 0.25);
-        for _ in 0..10 {
-            assert_eq!((pace.limit(), pace.least()), (4, 0.25));
-            pace.took(4);
+        for _ in 0..100 {
+            assert_eq!((pace.limit(), pace.floor(), pace.least()), (4, 0.25, 0.25));
+            assert_eq!(drafted(0.8, &mut pace), 4);
         }
     }
 
     #[test]
-    fn a_budget_is_spent_and_never_overdrawn() {
+    fn a_budget_is_spent_and_not_overdrawn() {
         for (tokens_per_step, max_draft, least) in [
             (0.4, 3, 0.3),
             (1.5, 3, 0.9),
@@ -137,18 +165,16 @@ mod tests {
             let mut pace = Pace::within(tokens_per_step, max_draft, least);
             let mut random = fastrand::Rng::with_seed(7);
             let (mut total, steps) = (0, 20_000);
-            for step in 1..=steps {
+            for step in 0..steps {
                 // Stretches of text that repeats, and of text that does not.
                 let repeats = (step / 200) % 3 == 0;
                 let hope = random.f64().powf(if repeats { 0.1 } else { 1.5 });
-                let count = drafted(hope, &pace);
-                pace.took(count);
+                let count = drafted(hope, &mut pace);
                 total += count;
-                assert!(total as f64 <= tokens_per_step * f64::from(step) + 1e-6);
             }
             let share = total as f64 / f64::from(steps) / tokens_per_step;
             let context = format!("{tokens_per_step} of {max_draft} from {least}: {share}");
-            assert!(share > 0.97, "{context}");
+            assert!(share > 0.97 && share <= 1.0, "{context}");
         }
     }
 
@@ -161,7 +187,6 @@ mod tests {
             let mut gained = (0.0, 0);
             for hope in &hopes {
                 let count = drafted(*hope, pace);
-                pace.took(count);
                 gained.1 += count;
                 gained.0 += (1..=count)
                     .map(|depth| hope.powi(depth as i32))
@@ -177,21 +202,5 @@ mod tests {
             .map(|(gained, _)| gained)
             .fold(0.0, f64::max);
         assert!(ours > 0.98 * best, "{ours} of {best}");
-    }
-
-    #[test]
-    fn a_drafter_that_has_little_to_say_does_not_wind_the_threshold_up() {
-        let mut pace = Pace::within(2.0, 16, 0.5);
-        for _ in 0..100_000 {
-            pace.took(0);
-        }
-        assert!((f64::from(pace.least()) - LEAST.0).abs() < 1e-4);
-        assert_eq!(pace.limit(), 16);
-        // What was left over may be spent; then the threshold comes back.
-        for _ in 0..50_000 {
-            let limit = pace.limit();
-            pace.took(limit);
-        }
-        assert!(pace.least() > 0.5, "{}", pace.least());
     }
 }

@@ -155,14 +155,14 @@ impl Replay {
     /// One step of a call whose model will say `rest`; returns how many tokens it says now.
     fn step(&mut self, id: u64, rest: &[Token], pace: &mut Pace) -> usize {
         self.draft.clear();
-        let (limit, least) = (pace.limit(), pace.least());
+        let (limit, floor) = (pace.limit(), pace.floor());
         if limit > 0 {
             let started = Instant::now();
-            self.arm.propose(id, limit, least, &mut self.draft);
+            self.arm.propose(id, limit, floor, &mut self.draft);
             self.times.propose.push(started.elapsed());
         }
+        pace.cut(&mut self.draft);
         let drafted = self.draft.len();
-        pace.took(drafted);
         let agreed = self.draft.iter().zip(rest);
         let agreed = agreed
             .take_while(|(guess, said)| guess.token == **said)
