@@ -14,6 +14,10 @@
 //! assert!(draft.is_empty());
 //! ```
 
+mod budget;
+
+pub use budget::{Budget, Draft, Load, MOST_TOKENS, Outcome, PaperLimits, Speculation, StepCurve};
+
 /// A token id of the model's vocabulary.
 pub type Token = u32;
 
