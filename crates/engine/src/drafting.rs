@@ -165,13 +165,14 @@ impl<M: Model> Engine<M> {
     pub(crate) fn observe_step(&mut self, work: Work, seconds: f64) {
         let entries = &self.batch.entries;
         let contexts = entries.iter().map(|entry| f64::from(entry.position)).sum();
-        self.costs
-            .observe_step(entries.len() as u32, contexts, seconds);
+        if work != Work::Decode {
+            self.costs
+                .observe_step(entries.len() as u32, contexts, seconds);
+        }
         if self.options.speculation == Speculation::Off || work != Work::Decode {
             return;
         }
         let curve = self.drafting.budget.curve_mut();
-        curve.set_context_price(self.costs.costs(false).context);
         let expected = curve.seconds(entries.len(), contexts);
         curve.observe(entries.len(), contexts, seconds);
         let nanoseconds = |seconds: f64| (seconds * 1e9) as u64;

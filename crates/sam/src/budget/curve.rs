@@ -39,6 +39,23 @@ const MEASURED_WEIGHT: u32 = 100;
 /// process was stopped, or the clock was set.
 const OUTLIER: f64 = 4.0;
 
+/// Price of a cell of context for a token that attends to it, in steps of one token, before it is
+/// known: the model of [`PRIOR`], which has grouped-query attention.
+const CONTEXT_PRIOR: f64 = 8e-6;
+
+/// Models without it pay up to so many times that; what looks dearer is something else.
+const CONTEXT_MOST: f64 = 10.0;
+
+/// How much must be seen of contexts before they outweigh the prior, in squared cells: times vary
+/// by a twentieth, and the prior is sure to some 5e-6.
+const CONTEXT_WEIGHT: f64 = 1e8;
+
+/// What of the past counts for the price of context: some thousand steps.
+const CONTEXT_KEPT: f64 = 0.999;
+
+/// With what the usual step of a size is compared: the last ten or so of that size.
+const USUAL_RATE: f64 = 0.1;
+
 /// Seconds that a step takes which decodes: every token of it is followed by logits.
 ///
 /// It is one factor for the machine's present speed, times a table of relative times by the number
@@ -57,6 +74,18 @@ pub struct StepCurve {
     scaled: bool,
     /// Seconds per token and cell of context.
     context: f64,
+    price: ContextPrice,
+}
+
+/// Learns what a cell of context costs from steps of one size in unlike contexts: that sizes cost
+/// something else than was thought does not matter then, nor that the machine slows down meanwhile.
+#[derive(Clone, Debug)]
+struct ContextPrice {
+    /// By number of tokens: the usual contexts and seconds, both per relative time of the size.
+    usual: [Option<(f64, f64)>; MOST_TOKENS + 1],
+    /// Sums of products of what differs from the usual.
+    contexts_contexts: f64,
+    contexts_seconds: f64,
 }
 
 impl Default for StepCurve {
@@ -70,8 +99,32 @@ impl Default for StepCurve {
             seen: [0; MOST_TOKENS + 1],
             scale: FIRST_GUESS,
             scaled: false,
-            context: 0.0,
+            context: FIRST_GUESS * CONTEXT_PRIOR,
+            price: ContextPrice {
+                usual: [None; MOST_TOKENS + 1],
+                contexts_contexts: 0.0,
+                contexts_seconds: 0.0,
+            },
         }
+    }
+}
+
+impl ContextPrice {
+    /// Takes note of a step; returns the price in seconds, where `scale` is that of the curve.
+    fn observe(&mut self, tokens: usize, contexts: f64, seconds: f64, scale: f64) -> f64 {
+        if let Some((usual_contexts, usual_seconds)) = &mut self.usual[tokens] {
+            let (x, y) = (contexts - *usual_contexts, seconds - *usual_seconds);
+            *usual_contexts += USUAL_RATE * x;
+            *usual_seconds += USUAL_RATE * y;
+            self.contexts_contexts = self.contexts_contexts * CONTEXT_KEPT + x * x;
+            self.contexts_seconds = self.contexts_seconds * CONTEXT_KEPT + x * y;
+        } else {
+            self.usual[tokens] = Some((contexts, seconds));
+        }
+        let prior = scale * CONTEXT_PRIOR;
+        let price = (self.contexts_seconds + CONTEXT_WEIGHT * prior)
+            / (self.contexts_contexts + CONTEXT_WEIGHT);
+        price.clamp(0.0, CONTEXT_MOST * prior)
     }
 }
 
@@ -82,13 +135,24 @@ impl StepCurve {
         let mut curve = Self::default();
         let known = |point: &&(usize, f64)| (1..=MOST_TOKENS).contains(&point.0) && point.1 > 0.0;
         for &(tokens, seconds) in points.iter().filter(known) {
-            curve.relative[tokens] = seconds;
+            if !curve.scaled {
+                curve.scale = seconds / prior(tokens);
+                curve.scaled = true;
+            }
+            curve.relative[tokens] = seconds / curve.scale;
             curve.seen[tokens] = MEASURED_WEIGHT;
-            curve.scale = 1.0;
-            curve.scaled = true;
         }
+        curve.context = curve.scale * CONTEXT_PRIOR;
         curve.interpolate();
         curve
+    }
+
+    /// The curve with this price of a cell of context, in seconds for each token that attends to
+    /// it, until steps show another.
+    #[must_use]
+    pub fn with_context(mut self, seconds: f64) -> Self {
+        self.context = seconds;
+        self
     }
 
     /// Seconds of a step of `tokens` tokens (at least 1) whose contexts sum up to `contexts` cells.
@@ -106,28 +170,27 @@ impl StepCurve {
 
     /// Takes note of a step that did nothing but decode.
     pub fn observe(&mut self, tokens: usize, contexts: f64, seconds: f64) {
-        let net = seconds - self.context * contexts;
-        if !(1..=MOST_TOKENS).contains(&tokens) || net <= 0.0 || !net.is_finite() {
+        if !(1..=MOST_TOKENS).contains(&tokens) || seconds <= 0.0 || !seconds.is_finite() {
             return;
         }
         if !self.scaled {
-            self.scale = net / self.relative[tokens];
+            let relative = self.relative[tokens] + CONTEXT_PRIOR * contexts;
+            self.scale = seconds / relative;
+            self.context = self.scale * CONTEXT_PRIOR;
             self.scaled = true;
             return;
         }
-        let ratio = net / (self.scale * self.relative[tokens]);
-        let change = ratio.clamp(1.0 / OUTLIER, OUTLIER) - 1.0;
+        let expected = self.seconds(tokens, contexts);
+        let ratio = (seconds / expected).clamp(1.0 / OUTLIER, OUTLIER);
+        let change = ratio - 1.0;
+        let relative = self.relative[tokens];
+        let (x, y) = (contexts / relative, ratio * expected / relative);
+        self.context = self.price.observe(tokens, x, y, self.scale);
         let rate = 1.0 / (PRIOR_WEIGHT + f64::from(self.seen[tokens]));
         self.scale *= 1.0 + SCALE_RATE * change;
         self.relative[tokens] *= 1.0 + rate.max(SHAPE_RATE) * change;
         self.seen[tokens] = self.seen[tokens].saturating_add(1);
         self.interpolate();
-    }
-
-    /// Says what a cell of context costs: seconds per token that attends to it. Others know it
-    /// better than decoding shows it.
-    pub fn set_context_price(&mut self, seconds: f64) {
-        self.context = seconds;
     }
 
     /// The sizes that were seen or measured, with their seconds without context.
@@ -207,7 +270,7 @@ mod tests {
         curve.observe(2, 0.0, 0.14);
         assert!(near(curve.seconds(1, 0.0), 0.1, 1e-9));
         assert!(near(curve.seconds(16, 0.0), 0.6, 1e-9));
-        curve.set_context_price(1e-6);
+        let curve = curve.with_context(1e-6);
         assert!(near(curve.seconds(1, 50_000.0), 0.15, 1e-9));
     }
 
@@ -215,12 +278,13 @@ mod tests {
     fn another_shape_is_learned_from_the_steps_that_happen() {
         let truth = |tokens: usize| 0.01 + 0.03 * (tokens as f64 / 8.0).floor();
         let mut curve = StepCurve::measured(&[(1, 0.01), (4, 0.02), (16, 0.1)]);
-        curve.set_context_price(1e-7);
-        for step in 0..6000 {
+        for step in 0..12_000 {
             let tokens = [1, 3, 7, 8, 12, 16][step % 6];
-            let contexts = 1000.0 * (step % 5) as f64;
-            curve.observe(tokens, contexts, truth(tokens) + 1e-7 * contexts);
+            let contexts = 1000.0 * (step % 5) as f64 * tokens as f64;
+            curve.observe(tokens, contexts, truth(tokens) + 3e-7 * contexts);
         }
+        let price = curve.seconds(1, 1e6) - curve.seconds(1, 0.0);
+        assert!(near(price, 0.3, 0.1), "{price}");
         for tokens in [1, 3, 7, 8, 12, 16] {
             let found = curve.seconds(tokens, 0.0);
             assert!(near(found, truth(tokens), 0.02), "{tokens}: {found}");

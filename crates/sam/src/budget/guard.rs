@@ -1,7 +1,11 @@
 //! What keeps drafts from costing more than they save, whatever their probabilities say.
 
 /// Guesses that the belief in probabilities counts as: some misses in a row halve it.
-const BELIEF: f64 = 4.0;
+const BELIEF: f64 = 2.0;
+
+/// Standard deviations by which guesses may fall short of their probabilities by chance: whoever is
+/// honest is not to be taken for a liar every now and then.
+const CHANCE: f64 = 2.0;
 
 /// What the past keeps at each guess: the last hundred or so count.
 const KEPT: f64 = 0.99;
@@ -17,25 +21,31 @@ pub(super) struct Trust {
     expected: f64,
     /// How many of these came true.
     happened: f64,
+    /// Variance of that number if the probabilities are true.
+    variance: f64,
 }
 
 impl Trust {
     /// By what a probability must be multiplied; at most 1.
     pub(super) fn factor(&self) -> f32 {
-        let factor = (self.happened + BELIEF) / (self.expected + BELIEF);
+        let by_chance = CHANCE * self.variance.sqrt();
+        let factor = (self.happened + by_chance + BELIEF) / (self.expected + BELIEF);
         factor.min(1.0) as f32
     }
 
     /// A guess was put to the test.
     pub(super) fn note(&mut self, probability: f32, came_true: bool) {
-        self.expected = self.expected * KEPT + f64::from(probability);
+        let probability = f64::from(probability);
+        self.expected = self.expected * KEPT + probability;
         self.happened = self.happened * KEPT + f64::from(u8::from(came_true));
+        self.variance = self.variance * KEPT + probability * (1.0 - probability);
     }
 
     /// A step went by without a guess.
     pub(super) fn relax(&mut self) {
         self.expected *= KEPT_IDLE;
         self.happened *= KEPT_IDLE;
+        self.variance *= KEPT_IDLE;
     }
 }
 
@@ -110,8 +120,8 @@ mod tests {
         for (probability, one_in, expected) in [
             (0.8, 1, 1.0),
             (0.5, 2, 1.0),
-            (0.8, 4, 0.33),
-            (1.0, 1000, 0.04),
+            (0.8, 4, 0.4),
+            (1.0, 1000, 0.02),
         ] {
             let mut trust = Trust::default();
             (0..1000).for_each(|index| trust.note(probability, index % one_in == one_in - 1));
@@ -123,6 +133,10 @@ mod tests {
         let mut trust = Trust::default();
         (0..6).for_each(|_| trust.note(0.9, false));
         assert!(trust.factor() < 0.5, "six misses are enough");
+        // Bad luck is none: 44 of 100 where 50 were due.
+        let mut trust = Trust::default();
+        (0..500).for_each(|index| trust.note(0.5, index % 9 < 4));
+        assert!(trust.factor() > 0.99);
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn a_long_context_makes_guesses_dearer() {
     let drafts = [vec![0.6]];
     let mut load = load(1, 0);
     assert_eq!(allotted(&mut budget, &drafts, &load), [1]);
-    budget.curve_mut().set_context_price(1e-6);
+    *budget.curve_mut() = StepCurve::measured(&CPU).with_context(1e-6);
     let long = guesses(&[0.6]);
     let long = Draft {
         guesses: &long,
@@ -213,8 +213,8 @@ proptest! {
         let sizes = [1usize, 2, 4, 8, 16, 32];
         let points = sizes.iter().zip(&seconds);
         let points: Vec<_> = points.map(|(&tokens, &y)| (tokens, y * tokens as f64)).collect();
-        let mut budget = budget(&points);
-        budget.curve_mut().set_context_price(context_price);
+        let mut budget = Budget::new(Speculation::Adaptive);
+        *budget.curve_mut() = StepCurve::measured(&points).with_context(context_price);
         let load = load(drafts.len(), prefill);
         let least = f64::from(budget.least(&load));
         let found = allotted(&mut budget, &drafts, &load);
