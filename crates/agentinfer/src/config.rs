@@ -111,6 +111,17 @@ pub(crate) struct RawEngine {
     /// (AgentSched as published; paper:lambda_max=4:k=4) [default: agent].
     #[arg(long, env = "AGENTINFER_POLICY", value_name = "POLICY")]
     pub(crate) policy: Option<String>,
+    /// Where drafts of what comes next come from, which the model verifies several at a time and
+    /// which never change what it says: off, or forced (tokens that a grammar or JSON schema leaves
+    /// no choice about) [default: forced].
+    #[arg(long, env = "AGENTINFER_SPEC", value_name = "DRAFTS")]
+    pub(crate) spec: Option<String>,
+    /// How many drafted tokens are verified: adaptive (as many as pay, by what steps of this
+    /// machine cost, which takes some two seconds to measure at the start), paper (3 for each
+    /// sequence, none in long contexts or large batches: paper:context=32768:batch=8), or
+    /// fixed:tokens=3 [default: adaptive].
+    #[arg(long, env = "AGENTINFER_SPEC_BUDGET", value_name = "BUDGET")]
+    pub(crate) spec_budget: Option<String>,
     /// Prefill tokens computed beside others' decoding in one step [default: 128].
     #[arg(long, env = "AGENTINFER_PREFILL_CHUNK", value_name = "TOKENS")]
     pub(crate) prefill_chunk: Option<usize>,
@@ -189,6 +200,8 @@ impl Raw {
                 parallel: engine.parallel.or(below.engine.parallel),
                 max_requests: engine.max_requests.or(below.engine.max_requests),
                 policy: engine.policy.or(below.engine.policy),
+                spec: engine.spec.or(below.engine.spec),
+                spec_budget: engine.spec_budget.or(below.engine.spec_budget),
                 prefill_chunk: engine.prefill_chunk.or(below.engine.prefill_chunk),
                 batch: engine.batch.or(below.engine.batch),
                 threads: engine.threads.or(below.engine.threads),
@@ -285,6 +298,16 @@ impl RawEngine {
             let policy = policy.parse().map_err(|error| anyhow!("policy: {error}"));
             engine.policy = policy?;
         }
+        if let Some(budget) = &self.spec_budget {
+            let budget = budget
+                .parse()
+                .map_err(|error| anyhow!("spec_budget: {error}"));
+            engine.speculation = budget?;
+        }
+        if let Some(drafts) = &self.spec {
+            let drafts = drafts.parse().map_err(|error| anyhow!("spec: {error}"));
+            options.drafts = drafts?;
+        }
         options.sched_trace.clone_from(&self.sched_trace);
         at_least_one("max_requests", engine.max_requests)?;
         at_least_one("prefill_chunk", engine.prefill_chunk)?;
@@ -347,6 +370,8 @@ fn served_name(model: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use agentinfer_runtime::Drafts;
+
     use super::*;
 
     fn parsed(text: &str) -> Raw {
@@ -384,7 +409,8 @@ mod tests {
             "[server]\nhost = \"::\"\nport = 9\napi_keys = [\"a\", \"b\"]\nmax_body_bytes = 10\n\
              max_concurrent_requests = 11\ndrain_seconds = 12\n\
              [engine]\ncontext = 100\ncells = 200\nparallel = 32\nmax_requests = 33\n\
-             policy = \"paper:k=2\"\nprefill_chunk = 34\nbatch = 35\nthreads = 36\n\
+             policy = \"paper:k=2\"\nspec = \"off\"\nspec_budget = \"paper:batch=4\"\n\
+             prefill_chunk = 34\nbatch = 35\nthreads = 36\n\
              gpu_layers = 37\nsched_trace = \"t.jsonl\"\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n",
         );
         raw.models.small = Some(model(dir.path()));
@@ -407,6 +433,9 @@ mod tests {
         assert_eq!((engine.max_running, engine.max_requests), (32, 33));
         assert_eq!(engine.prefill_chunk, 34);
         assert_eq!(engine.policy.to_string(), "paper:k=2");
+        assert_eq!(tier.drafts, Drafts::Off);
+        let budget = engine.speculation.to_string();
+        assert_eq!(budget, "paper:context=32768:batch=4");
         assert_eq!(tier.sched_trace.as_deref(), Some(Path::new("t.jsonl")));
         assert_eq!(engine.offload_bytes, 38 * MIB);
         let disk = tier.disk.as_ref().unwrap();
@@ -452,6 +481,11 @@ mod tests {
             (
                 "[engine]\npolicy = \"lifo\"",
                 "policy: \"lifo\" is no policy",
+            ),
+            ("[engine]\nspec = \"on\"", "spec: \"on\" is no source"),
+            (
+                "[engine]\nspec_budget = \"fixed:tokens=0\"",
+                "spec_budget: tokens: 0 is outside",
             ),
             ("[server]\nmax_body_bytes = 0", "max_body_bytes: 0"),
             (

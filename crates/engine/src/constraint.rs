@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use llguidance::{Matcher, ParserFactory, api::TopLevelGrammar};
 use serde_json::{Value, json};
-use toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
+use toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie, parse_numeric_token};
 
 use crate::{Constraint, EngineError, Token, Vocabulary};
 
@@ -82,6 +82,79 @@ impl Matching {
         self.matcher.consume_token(token).map_err(failed)?;
         Ok(self.matcher.is_stopped())
     }
+
+    /// A copy to look ahead with.
+    pub(crate) fn look_ahead(&self) -> LookAhead {
+        LookAhead {
+            matcher: self.matcher.clone(),
+        }
+    }
+}
+
+/// A copy of a constraint's state, to look ahead with. The state itself stays as it is: once it has
+/// been asked what is forced, its masks are computed in another way.
+pub(crate) struct LookAhead {
+    matcher: Matcher,
+}
+
+impl LookAhead {
+    /// The tokens of the text that must follow, if the model writes them as its vocabulary would;
+    /// it may write the same text otherwise, and the last one may become part of a longer token.
+    /// `before` is the token that the model said last.
+    pub(crate) fn forced(
+        &mut self,
+        vocabulary: &dyn Vocabulary,
+        before: Option<Token>,
+    ) -> Vec<Token> {
+        let forced = self.matcher.compute_ff_bytes();
+        if forced.is_empty() {
+            return Vec::new();
+        }
+        // How text is cut into tokens depends on what stands before it.
+        if let Some(before) = before {
+            let whole = [vocabulary.bytes(before), &forced].concat();
+            let tokens = tokenized(vocabulary, &whole);
+            if tokens.first() == Some(&before) {
+                return tokens[1..].to_vec();
+            }
+        }
+        tokenized(vocabulary, &forced)
+    }
+
+    /// How many of `tokens`, from the first on, may follow.
+    pub(crate) fn valid(&mut self, tokens: &[Token]) -> usize {
+        self.matcher.validate_tokens(tokens).unwrap_or(0)
+    }
+}
+
+/// Tokens of forced bytes, in which control tokens stand as toktrie writes them: a marker and the
+/// number in brackets. Ends where the bytes are no text.
+fn tokenized(vocabulary: &dyn Vocabulary, mut bytes: &[u8]) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    while let Some(&first) = bytes.first() {
+        if first == TokTrie::SPECIAL_TOKEN_MARKER {
+            let Some((length, token)) = parse_numeric_token(&bytes[1..]) else {
+                break;
+            };
+            tokens.push(token);
+            bytes = &bytes[1 + length..];
+            continue;
+        }
+        let marker = |byte: &u8| *byte == TokTrie::SPECIAL_TOKEN_MARKER;
+        let end = bytes.iter().position(marker).unwrap_or(bytes.len());
+        let (text, rest) = bytes.split_at(end);
+        match std::str::from_utf8(text) {
+            Ok(text) => tokens.extend(vocabulary.tokenize(text, false, false)),
+            Err(error) => {
+                let valid = &text[..error.valid_up_to()];
+                let valid = std::str::from_utf8(valid).unwrap_or_default();
+                tokens.extend(vocabulary.tokenize(valid, false, false));
+                break;
+            }
+        }
+        bytes = rest;
+    }
+    tokens
 }
 
 /// The schema with a bound on whitespace, unless it brings options of its own for llguidance.

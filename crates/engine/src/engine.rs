@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentinfer_sam::{Drafter, NoDrafts, Origin};
+use agentinfer_sam::{Drafter, NoDrafts, Origin, Speculation};
 use agentinfer_sched::{CostModel, Policy, PolicySpec, View};
 use tokio::sync::mpsc;
 
 use crate::constraint::ConstraintFactory;
+use crate::drafting::Drafting;
 use crate::event::{Event, FinishReason, Started};
 use crate::offload::{CHUNK_TOKENS, Store};
 use crate::pace::Pace;
@@ -36,7 +37,9 @@ pub struct EngineOptions {
     /// Prefill tokens added to a step in which others decode. Small keeps their inter-token
     /// latency low; large computes prompts more efficiently.
     pub prefill_chunk: usize,
-    /// Draft tokens verified per sequence and step, at most.
+    /// How many drafted tokens are verified.
+    pub speculation: Speculation,
+    /// Draft tokens verified per sequence and step, at most, where speculation is adaptive.
     pub max_draft: usize,
     /// Events that wait for a client before its sequence pauses. One is sent per token, so this
     /// is some seconds of generation.
@@ -55,6 +58,7 @@ impl Default for EngineOptions {
             max_running: 16,
             policy: PolicySpec::default(),
             prefill_chunk: 128,
+            speculation: Speculation::default(),
             max_draft: 16,
             event_capacity: 256,
             stall_seconds: 60,
@@ -76,6 +80,7 @@ pub struct Engine<M> {
     pub(crate) options: EngineOptions,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) drafter: Box<dyn Drafter>,
+    pub(crate) drafting: Drafting,
     pub(crate) stats: Arc<EngineStats>,
     pub(crate) residency: Residency,
     /// Evicted cells; none if nothing is kept.
@@ -135,6 +140,7 @@ impl<M: Model> Engine<M> {
             limits,
             vocabulary,
             policy: options.policy.build(),
+            drafting: Drafting::new(options.speculation),
             options,
             drafter: Box::new(NoDrafts),
             stats,

@@ -30,6 +30,7 @@
 
 mod cells;
 mod constraint;
+mod drafting;
 mod engine;
 mod error;
 mod event;
@@ -54,7 +55,9 @@ mod text;
 pub mod trace;
 mod vocabulary;
 
-pub use agentinfer_sam::{Drafter, Guess, NoDrafts, Origin, Token};
+pub use agentinfer_sam::{
+    Drafter, Guess, NoDrafts, Origin, PaperLimits, Speculation, StepCurve, Token,
+};
 pub use agentinfer_sched::PolicySpec;
 pub use constraint::ConstraintFactory;
 pub use engine::{Engine, EngineOptions};

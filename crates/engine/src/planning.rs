@@ -46,8 +46,8 @@ pub(crate) struct Turn {
     pub(crate) decodes: bool,
     /// Who has more comes first, among those that prefill.
     pub(crate) tenure: f64,
-    /// Its index among the running: the order of equals.
-    index: usize,
+    /// Its index among the running, as long as nobody is preempted: the order of equals.
+    pub(crate) index: usize,
 }
 
 impl<M: Model> Engine<M> {

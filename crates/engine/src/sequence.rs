@@ -45,6 +45,8 @@ pub(crate) struct Sequence {
     pub(crate) cursor: Cursor,
     /// Draft tokens of the current step.
     pub(crate) draft: Vec<Guess>,
+    /// Which of these a grammar forces.
+    pub(crate) forced: Forced,
     pub(crate) sampler: Sampler,
     pub(crate) matching: Option<Matching>,
     pub(crate) text: TextAssembler,
@@ -60,6 +62,15 @@ pub(crate) struct Sequence {
     /// What need not be computed of its prompt because it is stored.
     pub(crate) stored: Stored,
     _permit: Option<Permit>,
+}
+
+/// The beginning of a draft that a grammar forces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Forced {
+    /// Guesses.
+    pub(crate) tokens: usize,
+    /// Of these, not the last of all that is forced there.
+    pub(crate) within: usize,
 }
 
 /// Moments in a request's life, in seconds on the model's clock.
@@ -98,6 +109,7 @@ impl Sequence {
             slot: None,
             cursor: Cursor::default(),
             draft: Vec::new(),
+            forced: Forced::default(),
             matching,
             text: TextAssembler::new(request.stop),
             max_tokens: request.max_tokens as usize,

@@ -73,8 +73,16 @@ stats! {
     generated_tokens,
     /// Draft tokens verified.
     drafted_tokens,
-    /// Of these, accepted.
+    /// Of these, forced by a grammar.
+    forced_tokens,
+    /// Of all drafted, accepted.
     accepted_tokens,
+    /// How many were expected to be accepted, by the probabilities of the drafts that were chosen.
+    expected_accepted_tokens,
+    /// Nanoseconds of forward passes that only decoded.
+    decode_nanoseconds,
+    /// How many nanoseconds these were expected to take, by the step-cost curve.
+    expected_decode_nanoseconds,
     /// Idle sequences evicted.
     evictions,
     /// Cells freed by eviction.

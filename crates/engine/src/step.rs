@@ -75,13 +75,11 @@ impl<M: Model> Engine<M> {
         let mut sampling_seconds = 0.0;
         match outcome {
             Ok(()) => {
-                let entries = &self.batch.entries;
-                let contexts = entries.iter().map(|entry| f64::from(entry.position)).sum();
-                self.costs
-                    .observe_step(entries.len() as u32, contexts, computed - formed);
+                self.observe_step(work, computed - formed);
                 for share in &shares {
                     sampling_seconds += self.commit(share);
                 }
+                self.settle_drafts(computed - formed);
             }
             Err(error) => self.lose(&shares, &EngineError::Model(error.to_string())),
         }
@@ -115,6 +113,7 @@ impl<M: Model> Engine<M> {
         let decoding = turns[..decodes].iter().map(|turn| turn.tenure);
         let first = decoding.fold(f64::NEG_INFINITY, f64::max);
         let mut work = Work::Decode;
+        self.draft(&turns, decodes, first);
         for (place, turn) in turns.iter().enumerate() {
             if place == decodes && !shares.is_empty() {
                 room = room.min(self.options.prefill_chunk);
@@ -135,15 +134,15 @@ impl<M: Model> Engine<M> {
                 continue;
             }
             let left = self.uncomputed(&self.running[index]);
-            let drafted = if turn.decodes {
-                self.draft(index, room - 1)
-            } else {
-                0
+            let drafted = match turn.decodes {
+                true => self.running[index].draft.len(),
+                false => 0,
             };
             let count = left.min(room) + drafted;
             if self.reserve(count, id) {
                 shares.push(self.add_entries(id, count, drafted));
                 room -= count;
+                self.drafting.added(turn.decodes, count);
                 if !turn.decodes && work == Work::Decode {
                     work = if gives_way { Work::Both } else { Work::Prefill };
                 }
@@ -159,33 +158,6 @@ impl<M: Model> Engine<M> {
             .slot
             .map_or(0, |slot| self.residency.len(slot) as usize);
         sequence.tokens.len() - computed
-    }
-
-    /// Asks the drafter for at most `room` tokens that may follow in running sequence `index`.
-    /// Returns how many it proposed.
-    fn draft(&mut self, index: usize, room: usize) -> usize {
-        let sequence = &mut self.running[index];
-        let context_left = self.limits.context_tokens as usize - sequence.tokens.len();
-        // The step itself adds one token after the accepted ones.
-        let tokens_left = sequence.max_tokens.saturating_sub(sequence.generated() + 1);
-        let free = self.residency.free_cells() as usize;
-        let limit = [
-            self.options.max_draft,
-            room,
-            context_left,
-            tokens_left,
-            free,
-        ]
-        .into_iter()
-        .min()
-        .unwrap_or(0);
-        sequence.draft.clear();
-        if limit > 0 {
-            self.drafter
-                .propose(sequence.id, limit, 0.0, &mut sequence.draft);
-            sequence.draft.truncate(limit);
-        }
-        sequence.draft.len()
     }
 
     /// Puts `count` entries of request `id`, its draft of `drafted` included, into the batch.
@@ -251,12 +223,13 @@ impl<M: Model> Engine<M> {
         let length = sequence.tokens.len();
         sequence.counts.decode_steps += 1;
         let mut verdict = Verdict::Continues;
-        let mut accepted = 0;
+        let (mut accepted, mut refused) = (0, false);
         for row in 0..=share.drafted {
             let (token, outcome) = self.next_token(&mut sequence, first_row + row);
             verdict = outcome;
             let agrees = draft.get(row).map(|guess| guess.token) == token;
             if !matches!(verdict, Verdict::Continues) || !agrees {
+                refused = row < share.drafted && !agrees;
                 break;
             }
             accepted += 1;
@@ -266,8 +239,7 @@ impl<M: Model> Engine<M> {
         if share.drafted > 0 {
             sequence.counts.drafted += share.drafted as u32;
             sequence.counts.accepted += accepted as u32;
-            add(&self.stats.drafted_tokens, share.drafted as u64);
-            add(&self.stats.accepted_tokens, accepted as u64);
+            self.learn_draft(&sequence, &draft, accepted, refused);
         }
         let slot = sequence.slot.expect("a running request has a sequence");
         self.truncate(slot, (length + accepted) as u32);

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Completion, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish, Guess, LatencyCurve,
-    Model, ModelLimits, Origin, PolicySpec, Request, Sampling, SimModel, SimVocabulary, Token,
+    Completion, Constraint, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish,
+    FinishReason, Guess, LatencyCurve, Model, ModelLimits, Origin, PolicySpec, Request, Sampling,
+    SimModel, SimVocabulary, Speculation, Token, TokenEvent,
 };
 use proptest::prelude::*;
+use serde_json::json;
 
 fn limits(cells: u32, sequences: u32) -> ModelLimits {
     ModelLimits {
@@ -27,25 +29,46 @@ fn spawn(engine: Engine<SimModel>) -> EngineHandle {
     EngineHandle::spawn("test", engine).expect("a thread starts")
 }
 
-fn collect(mut completion: Completion) -> (Vec<Token>, Finish) {
-    let mut tokens = Vec::new();
+fn events(mut completion: Completion) -> (Vec<TokenEvent>, Finish) {
+    let mut events = Vec::new();
     loop {
         match completion.blocking_next() {
-            Some(Event::Token(event)) => tokens.push(event.token),
-            Some(Event::Finished(finish)) => return (tokens, finish),
+            Some(Event::Token(event)) => events.push(event),
+            Some(Event::Finished(finish)) => return (events, finish),
             Some(Event::Started(_)) => {}
             other => panic!("the request failed: {other:?}"),
         }
     }
 }
 
+fn tokens(events: &[TokenEvent]) -> Vec<Token> {
+    events.iter().map(|event| event.token).collect()
+}
+
+fn collect(completion: Completion) -> (Vec<Token>, Finish) {
+    let (events, finish) = events(completion);
+    (tokens(&events), finish)
+}
+
+/// What a request says with nobody beside it and nothing drafted: tokens with their texts and
+/// log-probabilities, why it ends, and what is left of its text.
+fn said_alone(request: &Request) -> (Vec<TokenEvent>, FinishReason, String) {
+    let options = EngineOptions {
+        speculation: Speculation::Off,
+        ..EngineOptions::default()
+    };
+    let handle = spawn(engine(limits(4096, 4), options));
+    let (events, finish) = events(handle.submit(request.clone()).expect("a valid request"));
+    assert_eq!(finish.drafted_tokens, 0);
+    (events, finish.reason, finish.text)
+}
+
 fn alone(request: &Request) -> Vec<Token> {
-    let handle = spawn(engine(limits(4096, 4), EngineOptions::default()));
-    collect(handle.submit(request.clone()).expect("a valid request")).0
+    tokens(&said_alone(request).0)
 }
 
 /// Proposes tokens that are sometimes right: it knows what the sequences will say, and lies about
-/// every third token.
+/// every third token. Its probabilities say little.
 struct Oracle(Vec<Vec<Token>>, std::collections::HashMap<u64, Vec<Token>>);
 
 impl Drafter for Oracle {
@@ -62,13 +85,15 @@ impl Drafter for Oracle {
     fn propose(&mut self, id: u64, limit: usize, _least: f32, draft: &mut Vec<Guess>) {
         let said = &self.1[&id];
         if let Some(whole) = self.0.iter().find(|whole| whole.starts_with(said)) {
-            let rest = &whole[said.len()..];
-            draft.extend(rest.iter().take(limit).enumerate().map(|(index, &token)| {
-                let lies = (said.len() + index).is_multiple_of(3);
-                Guess {
-                    token: if lies { token ^ 1 } else { token },
-                    probability: 0.5,
-                }
+            let known = said.len() + draft.len();
+            let rest = whole.iter().enumerate().skip(known).take(limit);
+            draft.extend(rest.map(|(place, &token)| Guess {
+                token: if place.is_multiple_of(3) {
+                    token ^ 1
+                } else {
+                    token
+                },
+                probability: [0.99, 0.9, 1.0, 0.6, 0.8, 0.05, 0.97][place % 7],
             }));
         }
     }
@@ -88,6 +113,7 @@ struct Case {
     sequences: u32,
     cancelled: Vec<bool>,
     drafts: bool,
+    speculation: Speculation,
     policy: PolicySpec,
     offload: Offload,
 }
@@ -115,6 +141,68 @@ fn policies() -> impl Strategy<Value = PolicySpec> {
     prop::sample::select(PolicySpec::all().to_vec())
 }
 
+fn speculations() -> impl Strategy<Value = Speculation> {
+    prop_oneof![
+        3 => Just(Speculation::Adaptive),
+        1 => (1usize..20).prop_map(Speculation::Fixed),
+        1 => Just(Speculation::Paper(Default::default())),
+    ]
+}
+
+fn constraints() -> impl Strategy<Value = Constraint> {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "name": {"enum": ["read_file", "read_lines"]},
+            "count": {"type": "integer", "minimum": 0, "maximum": 99},
+            "done": {"type": "boolean"},
+        },
+        "required": ["name", "count", "done"],
+        "additionalProperties": false,
+    });
+    let grammar = r#"start: <|im_start|> "call " /[a-c]{1,4}/ (" then call " /[a-c]/)* <|im_end|>"#;
+    prop_oneof![
+        5 => Just(Constraint::None),
+        1 => Just(Constraint::Regex("(first|second) [a-z]{1,9}, and that is all".to_owned())),
+        1 => Just(Constraint::JsonSchema(schema)),
+        1 => Just(Constraint::Lark(grammar.to_owned())),
+    ]
+}
+
+fn samplings() -> impl Strategy<Value = Sampling> {
+    let sampled = (
+        0u64..1000,
+        prop_oneof![Just(0u32), 1u32..6],
+        prop_oneof![Just((1.0, 0.0)), Just((0.8, 0.0)), Just((0.95, 0.1)),],
+    );
+    let penalties = prop_oneof![
+        3 => Just((1.0, 0.0, 0.0)),
+        1 => Just((1.3, 0.4, 0.2)),
+    ];
+    (
+        prop::option::of(sampled),
+        penalties,
+        prop::option::of(0u32..3),
+    )
+        .prop_map(
+            |(sampled, (repetition_penalty, frequency_penalty, presence_penalty), logprobs)| {
+                let (seed, top_k, (top_p, min_p)) = sampled.unwrap_or((0, 0, (1.0, 0.0)));
+                Sampling {
+                    temperature: if sampled.is_some() { 0.9 } else { 0.0 },
+                    top_k,
+                    top_p,
+                    min_p,
+                    repetition_penalty,
+                    frequency_penalty,
+                    presence_penalty,
+                    seed,
+                    logprobs,
+                    ..Sampling::default()
+                }
+            },
+        )
+}
+
 fn case() -> impl Strategy<Value = Case> {
     // Prompts over few letters share prefixes often.
     let prompt =
@@ -122,13 +210,16 @@ fn case() -> impl Strategy<Value = Case> {
             let head = if trunk { vec![120; 40] } else { Vec::new() };
             [head, tail].concat()
         });
-    let request = (prompt, 1u32..50, any::<bool>(), prop::option::of(0u64..3)).prop_map(
-        |(prompt, max_tokens, sampled, session)| Request {
-            sampling: Sampling {
-                temperature: if sampled { 0.9 } else { 0.0 },
-                seed: u64::from(max_tokens),
-                ..Sampling::default()
-            },
+    let stops = prop_oneof![
+        3 => Just(vec![]),
+        1 => Just(vec!["k".to_owned(), "count\":".to_owned(), "that".to_owned()]),
+    ];
+    let session = prop::option::of(0u64..3);
+    let request = (prompt, 1u32..50, samplings(), constraints(), stops, session).prop_map(
+        |(prompt, max_tokens, sampling, constraint, stop, session)| Request {
+            sampling,
+            constraint,
+            stop,
             session,
             ..Request::new(prompt).max_tokens(max_tokens)
         },
@@ -137,11 +228,12 @@ fn case() -> impl Strategy<Value = Case> {
         prop::collection::vec(request, 1..9),
         160u32..500,
         1u32..9,
-        any::<bool>(),
+        (any::<bool>(), speculations()),
         policies(),
         offloads(),
     )
-        .prop_flat_map(|(requests, cells, sequences, drafts, policy, offload)| {
+        .prop_flat_map(|(requests, cells, sequences, drafting, policy, offload)| {
+            let (drafts, speculation) = drafting;
             let count = requests.len();
             prop::collection::vec(prop::bool::weighted(0.2), count).prop_map(move |cancelled| {
                 Case {
@@ -150,6 +242,7 @@ fn case() -> impl Strategy<Value = Case> {
                     sequences,
                     cancelled,
                     drafts,
+                    speculation,
                     policy,
                     offload,
                 }
@@ -162,11 +255,13 @@ proptest! {
 
     #[test]
     fn together_equals_alone(case in case()) {
-        let expected: Vec<Vec<Token>> = case.requests.iter().map(alone).collect();
+        let expected: Vec<_> = case.requests.iter().map(said_alone).collect();
         let whole = case.requests.iter().zip(&expected);
-        let known = whole.map(|(request, said)| [&request.prompt[..], said].concat()).collect();
+        let whole = whole.map(|(request, said)| [&request.prompt[..], &tokens(&said.0)].concat());
+        let known = whole.collect();
         let options = EngineOptions {
             policy: case.policy,
+            speculation: case.speculation,
             offload_bytes: match case.offload {
                 Offload::Nowhere => 0,
                 Offload::Host(bytes) => bytes,
@@ -194,9 +289,9 @@ proptest! {
             if *cancelled {
                 drop(completion);
             } else {
-                let (tokens, finish) = collect(completion);
-                prop_assert_eq!(&tokens, expected);
-                prop_assert_eq!(finish.completion_tokens as usize, tokens.len());
+                let (events, finish) = events(completion);
+                prop_assert_eq!(finish.completion_tokens as usize, events.len());
+                prop_assert_eq!(&(events, finish.reason, finish.text), expected);
             }
         }
     }

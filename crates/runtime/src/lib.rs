@@ -66,7 +66,7 @@ pub use agentinfer_engine::{EngineError, EngineOptions, Finish, StatsSnapshot};
 pub use agentinfer_llama::{LlamaError, LlamaOptions};
 pub use chat_stream::ChatStream;
 pub use error::RuntimeError;
-pub use options::{DiskOptions, RuntimeOptions, Tier, TierOptions, TierSource};
+pub use options::{DiskOptions, Drafts, RuntimeOptions, Tier, TierOptions, TierSource};
 pub use runtime::{Runtime, TierStats};
 pub use session::SessionCounts;
 pub use text_stream::CompletionStream;

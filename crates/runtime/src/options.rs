@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use agentinfer_engine::EngineOptions;
 use agentinfer_llama::LlamaOptions;
@@ -41,6 +42,43 @@ pub enum TierSource {
     Sim,
 }
 
+/// Where drafts come from, which the model verifies several at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drafts {
+    /// Nowhere: plain decoding.
+    Off,
+    /// Constraints: tokens that they leave no choice about.
+    #[default]
+    Forced,
+}
+
+impl Drafts {
+    /// Every source.
+    const ALL: [Self; 2] = [Self::Off, Self::Forced];
+
+    /// Its name in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Forced => "forced",
+        }
+    }
+}
+
+impl FromStr for Drafts {
+    type Err = String;
+
+    /// # Errors
+    /// With the names that there are.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|drafts| drafts.as_str() == text);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            format!("{text:?} is no source of drafts; there are {names}")
+        })
+    }
+}
+
 /// One served model.
 #[derive(Clone, Debug)]
 pub struct TierOptions {
@@ -54,6 +92,8 @@ pub struct TierOptions {
     pub llama: LlamaOptions,
     /// How its engine batches and queues.
     pub engine: EngineOptions,
+    /// Where drafts come from.
+    pub drafts: Drafts,
     /// Where KV cells that do not fit into memory are kept; nowhere if absent.
     pub disk: Option<DiskOptions>,
     /// File for a trace of its engine's decisions, replaced if it exists; none if absent.
@@ -78,6 +118,7 @@ impl TierOptions {
             source,
             llama: LlamaOptions::default(),
             engine: EngineOptions::default(),
+            drafts: Drafts::default(),
             disk: None,
             sched_trace: None,
         }

@@ -10,13 +10,13 @@ use agentinfer_chat::{
 };
 use agentinfer_engine::trace::TraceFile;
 use agentinfer_engine::{
-    Constraint, Engine, EngineError, EngineHandle, Model, SimModel, SimVocabulary,
+    Constraint, Engine, EngineError, EngineHandle, Model, SimModel, SimVocabulary, Speculation,
 };
 use agentinfer_llama::ModelFile;
 use agentinfer_protocol::{Message, ModelCard, Tool};
 use serde_json::{Map, Value};
 
-use crate::{DiskOptions, RuntimeError, Tier, TierOptions, TierSource};
+use crate::{DiskOptions, Drafts, RuntimeError, Tier, TierOptions, TierSource};
 
 /// A served model.
 pub(crate) struct ServedTier {
@@ -44,10 +44,14 @@ impl ServedTier {
             name,
             source,
             llama,
-            engine,
+            mut engine,
+            drafts,
             disk,
             sched_trace,
         } = options;
+        if drafts == Drafts::Off {
+            engine.speculation = Speculation::Off;
+        }
         let thread = tier.as_str();
         let label = format!("{tier} model {name}, policy {}", engine.policy);
         let complete = Complete {
@@ -176,6 +180,8 @@ struct Complete<'a> {
 
 impl Complete<'_> {
     fn engine<M: Model>(&self, mut engine: Engine<M>) -> Result<Engine<M>, EngineError> {
+        // Before any other model of this process runs beside it.
+        engine.measure_steps()?;
         if let Some(disk) = self.disk {
             engine = engine.with_disk(&disk.folder, disk.bytes)?;
         }

@@ -19,6 +19,7 @@
 //! ```
 
 mod automaton;
+mod budget;
 mod corpus;
 mod drafter;
 mod past;
@@ -28,6 +29,7 @@ mod session;
 mod sparse;
 
 pub use automaton::{Automaton, State};
+pub use budget::{Budget, Draft, Load, MOST_TOKENS, Outcome, PaperLimits, Speculation, StepCurve};
 pub use corpus::{
     Corpus, Evidence, LowOrder, MOST_SEGMENTS, MOST_SIMILAR, Match, Merge, Similar,
     SimilarDocument, plan,
