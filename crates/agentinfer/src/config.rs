@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agentinfer_runtime::{DiskOptions, Tier, TierOptions, TierSource};
+use agentinfer_runtime::{CorpusOptions, DiskOptions, Drafts, Tier, TierOptions, TierSource};
 use agentinfer_server::ServerOptions;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
@@ -26,6 +26,10 @@ const MIB: u64 = 1 << 20;
 
 /// MiB on disk unless told otherwise: some hundred sessions of ten thousand tokens.
 const DISK_MIB: u64 = 16_384;
+
+/// MiB of what models said unless told otherwise: twenty million tokens, which no user's agents
+/// say in a year.
+const CORPUS_MIB: u64 = 256;
 
 /// Sequences per running request: what does not run keeps idle prefixes resident.
 const SEQUENCES_PER_RUNNING: u32 = 4;
@@ -112,8 +116,10 @@ pub(crate) struct RawEngine {
     #[arg(long, env = "AGENTINFER_POLICY", value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     /// Where drafts of what comes next come from, which the model verifies several at a time and
-    /// which never change what it says: off, or forced (tokens that a grammar or JSON schema leaves
-    /// no choice about) [default: forced].
+    /// which never change what it says: off, forced (tokens that a grammar or JSON schema leaves no
+    /// choice about), session (these, and what was said before in the same session), or full (these,
+    /// and what was said in past sessions, which --corpus-dir keeps) [default: full with
+    /// --corpus-dir, else session].
     #[arg(long, env = "AGENTINFER_SPEC", value_name = "DRAFTS")]
     pub(crate) spec: Option<String>,
     /// How many drafted tokens are verified: adaptive (as many as pay, by what steps of this
@@ -122,6 +128,13 @@ pub(crate) struct RawEngine {
     /// fixed:tokens=3 [default: adaptive].
     #[arg(long, env = "AGENTINFER_SPEC_BUDGET", value_name = "BUDGET")]
     pub(crate) spec_budget: Option<String>,
+    /// Folder in which what the models say is kept, as tokens, to draft later sessions of the same
+    /// API key [default: none].
+    #[arg(long, env = "AGENTINFER_CORPUS_DIR", value_name = "DIR")]
+    pub(crate) corpus_dir: Option<PathBuf>,
+    /// MiB of that folder, at most; the oldest sessions make room [default: 256].
+    #[arg(long, env = "AGENTINFER_CORPUS_MIB", value_name = "MIB")]
+    pub(crate) corpus_mib: Option<u64>,
     /// Prefill tokens computed beside others' decoding in one step [default: 128].
     #[arg(long, env = "AGENTINFER_PREFILL_CHUNK", value_name = "TOKENS")]
     pub(crate) prefill_chunk: Option<usize>,
@@ -156,6 +169,8 @@ pub(crate) struct RawEngine {
 pub(crate) struct Config {
     /// The models to serve.
     pub(crate) tiers: Vec<TierOptions>,
+    /// Where what they say is kept for drafts of later sessions.
+    pub(crate) corpus: Option<CorpusOptions>,
     /// How to serve them.
     pub(crate) server: ServerOptions,
 }
@@ -202,6 +217,8 @@ impl Raw {
                 policy: engine.policy.or(below.engine.policy),
                 spec: engine.spec.or(below.engine.spec),
                 spec_budget: engine.spec_budget.or(below.engine.spec_budget),
+                corpus_dir: engine.corpus_dir.or(below.engine.corpus_dir),
+                corpus_mib: engine.corpus_mib.or(below.engine.corpus_mib),
                 prefill_chunk: engine.prefill_chunk.or(below.engine.prefill_chunk),
                 batch: engine.batch.or(below.engine.batch),
                 threads: engine.threads.or(below.engine.threads),
@@ -243,7 +260,11 @@ impl Raw {
                     .with_context(|| format!("the {tier} model"))
             })
             .collect::<Result<_>>()?;
-        Ok(Config { tiers, server })
+        Ok(Config {
+            corpus: self.engine.corpus(),
+            tiers,
+            server,
+        })
     }
 }
 
@@ -269,6 +290,13 @@ impl RawServer {
 }
 
 impl RawEngine {
+    /// The folder for what models say.
+    pub(crate) fn corpus(&self) -> Option<CorpusOptions> {
+        let folder = self.corpus_dir.clone()?;
+        let bytes = self.corpus_mib.unwrap_or(CORPUS_MIB).saturating_mul(MIB);
+        Some(CorpusOptions { folder, bytes })
+    }
+
     /// The options of one tier that serves `model`, a name or a path.
     pub(crate) fn tier(&self, tier: Tier, model: &str) -> Result<TierOptions> {
         let path = agentinfer_models::resolve(model)?;
@@ -304,10 +332,17 @@ impl RawEngine {
                 .map_err(|error| anyhow!("spec_budget: {error}"));
             engine.speculation = budget?;
         }
+        if self.corpus_dir.is_some() {
+            options.drafts = Drafts::Full;
+        }
         if let Some(drafts) = &self.spec {
             let drafts = drafts.parse().map_err(|error| anyhow!("spec: {error}"));
             options.drafts = drafts?;
         }
+        ensure!(
+            options.drafts != Drafts::Full || self.corpus_dir.is_some(),
+            "spec: full drafts from past sessions; give corpus_dir, the folder to keep them in"
+        );
         options.sched_trace.clone_from(&self.sched_trace);
         at_least_one("max_requests", engine.max_requests)?;
         at_least_one("prefill_chunk", engine.prefill_chunk)?;

@@ -71,7 +71,8 @@ impl Thinker {
             engine: args.engine.clone(),
             ..Raw::default()
         };
-        let tier = above.or(below).engine.tier(Tier::Large, &args.model)?;
+        let engine = above.or(below).engine;
+        let tier = engine.tier(Tier::Large, &args.model)?;
         let name = tier.name.clone();
         let file = match &tier.source {
             TierSource::Gguf(path) => ModelFile::at(path),
@@ -80,7 +81,10 @@ impl Thinker {
                 bytes: None,
             },
         };
-        let options = RuntimeOptions::new(vec![tier]);
+        let options = RuntimeOptions {
+            corpus: engine.corpus(),
+            ..RuntimeOptions::new(vec![tier])
+        };
         let runtime = spawn_blocking(|| Runtime::start(options)).await??;
         let llm = Arc::new(InProcess::new(runtime.clone(), name.clone()));
         Ok(Self {

@@ -234,12 +234,8 @@ impl<M: Model> Engine<M> {
         if let Some(session) = sequence.session {
             self.sessions.call(session, now);
         }
-        let origin = Origin {
-            session: sequence.session,
-            tenant: sequence.hints.tenant,
-            ephemeral: sequence.hints.in_memory,
-        };
-        self.drafter.begin(sequence.id, origin, &sequence.tokens);
+        self.drafter
+            .begin(sequence.id, origin(&sequence), &sequence.tokens);
         self.record_submitted(&sequence);
         self.waiting.push(sequence);
     }
@@ -285,6 +281,9 @@ impl<M: Model> Engine<M> {
     /// Ends a request's part in drafting, in its session and in memory.
     fn retire(&mut self, sequence: &mut Sequence) {
         self.drafter.finish(sequence.id);
+        if sequence.hints.ends_session {
+            self.drafter.end_session(origin(sequence));
+        }
         if let Some(session) = sequence.session {
             let now = self.model.now();
             self.sessions.leave(session, &sequence.hints, now);
@@ -559,5 +558,14 @@ impl<M: Model> Engine<M> {
             self.model.truncate(id, tokens);
             self.residency.truncate(id, tokens);
         }
+    }
+}
+
+/// What a drafter is told about where a sequence comes from.
+fn origin(sequence: &Sequence) -> Origin {
+    Origin {
+        session: sequence.session,
+        tenant: sequence.hints.tenant,
+        ephemeral: sequence.hints.in_memory,
     }
 }

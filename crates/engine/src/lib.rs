@@ -56,7 +56,7 @@ pub mod trace;
 mod vocabulary;
 
 pub use agentinfer_sam::{
-    Drafter, Guess, NoDrafts, Origin, PaperLimits, Speculation, StepCurve, Token,
+    AgentSam, Drafter, Guess, NoDrafts, Origin, PaperLimits, Speculation, StepCurve, Token,
 };
 pub use agentinfer_sched::PolicySpec;
 pub use constraint::ConstraintFactory;

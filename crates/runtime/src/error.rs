@@ -13,6 +13,9 @@ pub enum RuntimeError {
     /// The options are contradictory.
     #[error("{0}")]
     Options(String),
+    /// What past sessions said cannot be kept.
+    #[error(transparent)]
+    Memory(#[from] agentinfer_memory::MemoryError),
     /// A model file could not be opened.
     #[error("model `{model}` could not be loaded: {source}")]
     Load {

@@ -18,6 +18,7 @@
 //! | `tool_times.rs` | how long the tools take that answers call |
 //! | `turn.rs` | how the template writes an answer once the conversation has gone on |
 //! | `tier.rs` | how a model is loaded |
+//! | `drafts.rs` | where drafts come from |
 //! | `merge.rs` | several completions as one stream of events |
 //! | `choice.rs` | one growing answer: text, tool calls, log-probabilities |
 //! | `chat_stream.rs`, `text_stream.rs` | the two kinds of answers, streamed or whole |
@@ -50,6 +51,7 @@
 mod answers;
 mod chat_stream;
 mod choice;
+mod drafts;
 mod error;
 mod merge;
 mod options;
@@ -64,9 +66,12 @@ mod validate;
 
 pub use agentinfer_engine::{EngineError, EngineOptions, Finish, StatsSnapshot};
 pub use agentinfer_llama::{LlamaError, LlamaOptions};
+pub use agentinfer_memory::Stats as CorpusStats;
 pub use chat_stream::ChatStream;
 pub use error::RuntimeError;
-pub use options::{DiskOptions, Drafts, RuntimeOptions, Tier, TierOptions, TierSource};
+pub use options::{
+    CorpusOptions, DiskOptions, Drafts, RuntimeOptions, Tier, TierOptions, TierSource,
+};
 pub use runtime::{Runtime, TierStats};
 pub use session::SessionCounts;
 pub use text_stream::CompletionStream;

@@ -48,19 +48,25 @@ pub enum Drafts {
     /// Nowhere: plain decoding.
     Off,
     /// Constraints: tokens that they leave no choice about.
-    #[default]
     Forced,
+    /// These, and what was said before in the same session.
+    #[default]
+    Session,
+    /// These, and what was said in past sessions of the same tenant.
+    Full,
 }
 
 impl Drafts {
     /// Every source.
-    const ALL: [Self; 2] = [Self::Off, Self::Forced];
+    const ALL: [Self; 4] = [Self::Off, Self::Forced, Self::Session, Self::Full];
 
     /// Its name in configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
             Self::Forced => "forced",
+            Self::Session => "session",
+            Self::Full => "full",
         }
     }
 }
@@ -132,6 +138,17 @@ pub struct RuntimeOptions {
     pub tiers: Vec<TierOptions>,
     /// How many sessions' texts and tokens are remembered; the least recently used is forgotten.
     pub max_sessions: usize,
+    /// Where what sessions said is kept for drafts of later ones; nowhere if absent.
+    pub corpus: Option<CorpusOptions>,
+}
+
+/// A place on disk for what sessions said, which the next process finds again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorpusOptions {
+    /// The folder; created if it is missing. Tenants and tokenizers keep apart in it.
+    pub folder: PathBuf,
+    /// Bytes that all of it may take; the oldest sessions make room.
+    pub bytes: u64,
 }
 
 impl RuntimeOptions {
@@ -144,6 +161,7 @@ impl RuntimeOptions {
         Self {
             tiers,
             max_sessions: Self::MAX_SESSIONS,
+            corpus: None,
         }
     }
 }

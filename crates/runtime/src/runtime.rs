@@ -11,6 +11,7 @@ use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
 use agentinfer_engine::{
     Completion as Running, Constraint, EngineError, Request, StatsSnapshot, Token, Vocabulary,
 };
+use agentinfer_memory::{Segments, Stats as CorpusStats};
 use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, ModelCard,
     Prompt, Role, TokenizeRequest, TokenizeResponse,
@@ -24,7 +25,7 @@ use crate::session::{self, Caller, SessionCounts, Sessions};
 use crate::text_stream::{CompletionStream, TextChoice};
 use crate::tier::{ServedTier, unix_seconds};
 use crate::validate::{self, Settings, ToolUse};
-use crate::{RuntimeError, RuntimeOptions, Tier, random};
+use crate::{CorpusOptions, Drafts, RuntimeError, RuntimeOptions, Tier, TierOptions, random};
 
 /// The served models and their sessions. Cheap to clone; the engines stop when the last clone and
 /// the last stream are dropped.
@@ -34,6 +35,8 @@ pub struct Runtime {
     tiers: Arc<[Arc<ServedTier>]>,
     sessions: Sessions,
     tenant: u64,
+    /// What past sessions said, if it is kept.
+    segments: Option<Arc<Segments>>,
 }
 
 /// What one tier has done.
@@ -66,6 +69,7 @@ impl Runtime {
         let RuntimeOptions {
             mut tiers,
             max_sessions,
+            corpus,
         } = options;
         let wrong = |message: String| Err(RuntimeError::Options(message));
         tiers.sort_by_key(|tier| tier.tier);
@@ -92,12 +96,25 @@ impl Runtime {
                 tier.tier
             ));
         }
-        let start = |tier| ServedTier::start(tier).map(Arc::new);
+        let needs_corpus = |tier: &&TierOptions| tier.drafts == Drafts::Full;
+        if let Some(tier) = tiers.iter().find(needs_corpus)
+            && corpus.is_none()
+        {
+            return wrong(format!(
+                "the {} tier is to draft from past sessions, and there is no folder to keep them \
+                 in; give one, or draft from its own session",
+                tier.tier
+            ));
+        }
+        let open = |corpus: CorpusOptions| Segments::open(&corpus.folder, corpus.bytes);
+        let segments = corpus.map(open).transpose()?.map(Arc::new);
+        let start = |tier| ServedTier::start(tier, segments.as_ref()).map(Arc::new);
         let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
         Ok(Self {
             tiers,
             sessions: Sessions::new(max_sessions),
             tenant: 0,
+            segments,
         })
     }
 
@@ -328,6 +345,11 @@ impl Runtime {
             tokenized_prompt_tokens: tier.tokenized_tokens.load(Relaxed),
         };
         self.tiers.iter().map(stats).collect()
+    }
+
+    /// What is kept of past sessions for drafts, if anything is.
+    pub fn corpus_stats(&self) -> Option<CorpusStats> {
+        self.segments.as_ref().map(|segments| segments.stats())
     }
 
     /// Whether all engines run; they end by [`drain`](Self::drain), or by a fault.

@@ -11,11 +11,14 @@ use agentinfer_chat::{
 use agentinfer_engine::trace::TraceFile;
 use agentinfer_engine::{
     Constraint, Engine, EngineError, EngineHandle, Model, SimModel, SimVocabulary, Speculation,
+    Vocabulary,
 };
 use agentinfer_llama::ModelFile;
+use agentinfer_memory::Segments;
 use agentinfer_protocol::{Message, ModelCard, Tool};
 use serde_json::{Map, Value};
 
+use crate::drafts;
 use crate::{DiskOptions, Drafts, RuntimeError, Tier, TierOptions, TierSource};
 
 /// A served model.
@@ -38,7 +41,10 @@ pub(crate) struct ServedTier {
 
 impl ServedTier {
     /// Loads the model and starts its engine.
-    pub(crate) fn start(options: TierOptions) -> Result<Self, RuntimeError> {
+    pub(crate) fn start(
+        options: TierOptions,
+        segments: Option<&Arc<Segments>>,
+    ) -> Result<Self, RuntimeError> {
         let TierOptions {
             tier,
             name,
@@ -56,6 +62,8 @@ impl ServedTier {
         let label = format!("{tier} model {name}, policy {}", engine.policy);
         let complete = Complete {
             label: &label,
+            drafts,
+            segments,
             disk: disk.as_ref(),
             sched_trace: sched_trace.as_deref(),
         };
@@ -66,8 +74,9 @@ impl ServedTier {
                         model: name.clone(),
                         source,
                     })?;
-                let engine = Engine::new(opened.model, opened.vocabulary, engine);
-                let engine = complete.engine(engine)?;
+                let vocabulary = opened.vocabulary;
+                let engine = Engine::new(opened.model, vocabulary.clone(), engine);
+                let engine = complete.engine(engine, &*vocabulary)?;
                 (
                     EngineHandle::spawn(thread, engine)?,
                     Some(opened.file),
@@ -76,8 +85,8 @@ impl ServedTier {
             }
             TierSource::Sim => {
                 let vocabulary = Arc::new(SimVocabulary::default());
-                let engine = Engine::new(SimModel::default(), vocabulary, engine);
-                let engine = complete.engine(engine)?;
+                let engine = Engine::new(SimModel::default(), vocabulary.clone(), engine);
+                let engine = complete.engine(engine, &*vocabulary)?;
                 (
                     EngineHandle::spawn(thread, engine)?,
                     None,
@@ -174,14 +183,23 @@ impl std::fmt::Debug for ServedTier {
 /// What an engine gets beside its model and its options.
 struct Complete<'a> {
     label: &'a str,
+    drafts: Drafts,
+    segments: Option<&'a Arc<Segments>>,
     disk: Option<&'a DiskOptions>,
     sched_trace: Option<&'a Path>,
 }
 
 impl Complete<'_> {
-    fn engine<M: Model>(&self, mut engine: Engine<M>) -> Result<Engine<M>, EngineError> {
+    fn engine<M: Model>(
+        &self,
+        mut engine: Engine<M>,
+        vocabulary: &dyn Vocabulary,
+    ) -> Result<Engine<M>, EngineError> {
         // Before any other model of this process runs beside it.
         engine.measure_steps()?;
+        if let Some(drafter) = drafts::drafter(self.drafts, vocabulary, self.segments) {
+            engine = engine.with_drafter(drafter);
+        }
         if let Some(disk) = self.disk {
             engine = engine.with_disk(&disk.folder, disk.bytes)?;
         }

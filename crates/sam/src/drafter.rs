@@ -183,14 +183,6 @@ impl AgentSam {
         unused.into_iter().for_each(|key| self.put_aside(key));
     }
 
-    /// Puts one session aside, unless a sequence of it runs.
-    pub fn end(&mut self, tenant: u64, session: u64) {
-        let key = Key::Session { tenant, session };
-        if self.sessions.get(&key).is_some_and(|held| held.session.is_idle()) {
-            self.put_aside(key);
-        }
-    }
-
     /// What sessions have said that were put aside since the last call.
     pub fn take_paused(&mut self) -> Vec<Paused> {
         std::mem::take(&mut self.paused)
@@ -370,6 +362,22 @@ impl Drafter for AgentSam {
             held.bytes = held.session.bytes();
         }
         self.make_room();
+    }
+    fn end_session(&mut self, origin: Origin) {
+        let Origin {
+            session, tenant, ..
+        } = origin;
+        let Some(session) = session else {
+            return;
+        };
+        let key = Key::Session { tenant, session };
+        if self
+            .sessions
+            .get(&key)
+            .is_some_and(|held| held.session.is_idle())
+        {
+            self.put_aside(key);
+        }
     }
 }
 

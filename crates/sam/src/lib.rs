@@ -80,6 +80,11 @@ pub trait Drafter: Send {
 
     /// Sequence `id` has ended.
     fn finish(&mut self, id: u64);
+
+    /// The session of this origin will not go on.
+    fn end_session(&mut self, origin: Origin) {
+        let _ = origin;
+    }
 }
 
 /// The drafter that never proposes: plain decoding.

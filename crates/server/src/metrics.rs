@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use agentinfer_runtime::TierStats;
+use agentinfer_runtime::{CorpusStats, TierStats};
 use axum::http::StatusCode;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
@@ -84,8 +84,9 @@ impl Metrics {
     }
 
     /// The text for Prometheus.
-    pub(crate) fn render(&self, tiers: &[TierStats]) -> String {
-        self.recorder.handle().render() + &engine_text(tiers)
+    pub(crate) fn render(&self, tiers: &[TierStats], corpus: Option<CorpusStats>) -> String {
+        let corpus = corpus.map_or_else(String::new, corpus_text);
+        self.recorder.handle().render() + &engine_text(tiers) + &corpus
     }
 
     fn record(&self, change: impl FnOnce()) {
@@ -143,6 +144,28 @@ fn engine_text(tiers: &[TierStats]) -> String {
         }
     }
     text
+}
+
+/// What is kept of past sessions for drafts.
+fn corpus_text(corpus: CorpusStats) -> String {
+    let CorpusStats {
+        indexed,
+        dropped,
+        damaged,
+        evicted,
+        bytes,
+    } = corpus;
+    let samples = [
+        ("sessions_indexed_total", "counter", indexed),
+        ("sessions_dropped_total", "counter", dropped),
+        ("files_damaged_total", "counter", damaged),
+        ("files_evicted_total", "counter", evicted),
+        ("bytes", "gauge", bytes),
+    ];
+    let line = |(name, kind, value): (&str, &str, u64)| {
+        format!("# TYPE agentinfer_corpus_{name} {kind}\nagentinfer_corpus_{name} {value}\n")
+    };
+    samples.map(line).concat()
 }
 
 /// Name, kind and value.

@@ -151,7 +151,9 @@ async fn ready(State(state): State<AppState>) -> Result<Json<serde_json::Value>,
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
-    let text = state.metrics.render(&state.runtime.stats());
+    let text = state
+        .metrics
+        .render(&state.runtime.stats(), state.runtime.corpus_stats());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

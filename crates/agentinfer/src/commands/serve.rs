@@ -50,7 +50,10 @@ async fn serve(config: Config) -> Result<()> {
     // The port first: a mistake there should not cost the time of loading models.
     let bound = Server::bind(config.server).await?;
     let address = bound.address();
-    let options = RuntimeOptions::new(config.tiers);
+    let options = RuntimeOptions {
+        corpus: config.corpus,
+        ..RuntimeOptions::new(config.tiers)
+    };
     let runtime = spawn_blocking(|| Runtime::start(options)).await??;
     for model in runtime.models() {
         output::line(format_args!("serving {} on http://{address}/v1", model.id))?;

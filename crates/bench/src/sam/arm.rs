@@ -99,7 +99,11 @@ impl Arm for Full {
         let Some(segments) = &self.segments else {
             return;
         };
-        self.sam.end(NAMESPACE.tenant, session);
+        self.sam.end_session(Origin {
+            session: Some(session),
+            tenant: NAMESPACE.tenant,
+            ephemeral: false,
+        });
         for paused in self.sam.take_paused() {
             let session = Session {
                 key: paused.session,
