@@ -20,9 +20,6 @@ const NAMESPACE: Namespace = Namespace {
 
 /// A drafter with what a server does beside drafting.
 pub trait Arm: Drafter {
-    /// A session has ended: what the drafter keeps of it may draft later ones.
-    fn end_session(&mut self, _session: u64) {}
-
     /// What is kept of past sessions, if anything is.
     ///
     /// # Errors
@@ -95,28 +92,6 @@ impl Full {
 }
 
 impl Arm for Full {
-    fn end_session(&mut self, session: u64) {
-        let Some(segments) = &self.segments else {
-            return;
-        };
-        self.sam.end_session(Origin {
-            session: Some(session),
-            tenant: NAMESPACE.tenant,
-            ephemeral: false,
-        });
-        for paused in self.sam.take_paused() {
-            let session = Session {
-                key: paused.session,
-                opening: paused.opening,
-                tokens: paused.tokens,
-            };
-            segments.index(NAMESPACE, session);
-        }
-        segments.settle();
-        let corpus = segments.corpus(NAMESPACE);
-        self.sam.set_corpus(NAMESPACE.tenant, corpus);
-    }
-
     fn corpus(&mut self) -> Result<Option<CorpusSize>, BenchError> {
         // The lock is free, and the cache of the file system warm, as after a server's restart.
         self.segments = None;
@@ -150,5 +125,22 @@ impl Drafter for Full {
 
     fn finish(&mut self, id: u64) {
         self.sam.finish(id);
+    }
+    fn end_session(&mut self, origin: Origin) {
+        let Some(segments) = &self.segments else {
+            return;
+        };
+        self.sam.end_session(origin);
+        for paused in self.sam.take_paused() {
+            let session = Session {
+                key: paused.session,
+                opening: paused.opening,
+                tokens: paused.tokens,
+            };
+            segments.index(NAMESPACE, session);
+        }
+        segments.settle();
+        let corpus = segments.corpus(NAMESPACE);
+        self.sam.set_corpus(NAMESPACE.tenant, corpus);
     }
 }

@@ -54,6 +54,14 @@ pub(super) struct CallRow {
     pub(super) least: f32,
 }
 
+/// Where the calls of a session come from.
+fn origin(session: u64) -> Origin {
+    Origin {
+        session: Some(session),
+        ..Origin::default()
+    }
+}
+
 /// A session that goes on.
 #[derive(Clone, Copy, Debug, Default)]
 struct Open {
@@ -126,12 +134,9 @@ impl Replay {
 
     fn call(&mut self, id: u64, call: &Call, pace: &mut Pace) -> CallRow {
         let before = self.counts.clone();
-        let origin = Origin {
-            session: Some(call.session as u64),
-            ..Origin::default()
-        };
         let started = Instant::now();
-        self.arm.begin(id, origin, &call.prompt);
+        self.arm
+            .begin(id, origin(call.session as u64), &call.prompt);
         self.times.begin += started.elapsed();
         let mut rest = &call.output[..];
         while !rest.is_empty() {
@@ -181,7 +186,7 @@ impl Replay {
 
     fn end_session(&mut self, session: u64, said: usize) {
         let started = Instant::now();
-        self.arm.end_session(session);
+        self.arm.end_session(origin(session));
         self.times.end += started.elapsed();
         self.times.ended_tokens += said as u64;
     }

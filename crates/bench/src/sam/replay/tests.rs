@@ -45,6 +45,11 @@ impl Drafter for Oracle {
         assert_eq!(self.at[&id], self.outputs[id as usize].len());
         self.at.remove(&id);
     }
+
+    fn end_session(&mut self, origin: Origin) {
+        let session = origin.session.expect("every call has a session");
+        self.tell(format!("end {session}"));
+    }
 }
 
 impl Oracle {
@@ -53,11 +58,7 @@ impl Oracle {
     }
 }
 
-impl Arm for Oracle {
-    fn end_session(&mut self, session: u64) {
-        self.tell(format!("end {session}"));
-    }
-}
+impl Arm for Oracle {}
 
 /// Drafts what followed the last occurrence of the last two tokens, in this call or in a session
 /// that has ended.
@@ -99,13 +100,13 @@ impl Drafter for LastPair {
     fn finish(&mut self, id: u64) {
         self.open.remove(&id);
     }
-}
 
-impl Arm for LastPair {
-    fn end_session(&mut self, _session: u64) {
+    fn end_session(&mut self, _origin: Origin) {
         self.ended.append(&mut self.said);
     }
 }
+
+impl Arm for LastPair {}
 
 fn set(calls: &[(usize, &[Token], &[Token])]) -> CallSet {
     let calls = calls.iter().map(|(session, prompt, output)| Call {
