@@ -71,6 +71,8 @@ pub struct Budget {
     curve: StepCurve,
     /// In guesses that no grammar forces.
     trust: Trust,
+    /// Whether any of these was put to the test in this step.
+    tested: bool,
     forced_within: Rate,
     forced_last: Rate,
     account: Account,
@@ -111,6 +113,7 @@ impl Budget {
             setting,
             curve: StepCurve::default(),
             trust: Trust::default(),
+            tested: false,
             forced_within: Rate::believed(FORCED_WITHIN.0, FORCED_WITHIN.1),
             forced_last: Rate::believed(FORCED_LAST.0, FORCED_LAST.1),
             account: Account::default(),
@@ -271,18 +274,19 @@ impl Budget {
             } else if index < draft.forced {
                 self.forced_last.note(came_true);
             } else {
+                self.tested = true;
                 self.trust
                     .note(guess.probability.clamp(0.0, 1.0), came_true);
             }
         }
     }
 
-    /// Takes note of a step in which somebody decoded.
+    /// Takes note of a step, after what came of its drafts.
     pub fn settle(&mut self, load: &Load, outcome: &Outcome) {
         if load.decodes == 0 {
             return;
         }
-        if outcome.drafted == 0 {
+        if !std::mem::take(&mut self.tested) {
             self.trust.relax();
         }
         let context = load.contexts / load.decodes as f64;

@@ -20,20 +20,27 @@ const PRIOR: [(usize, f64); 7] = [
 /// Seconds of a step of one token before anything is known; the first step corrects it.
 const FIRST_GUESS: f64 = 0.04;
 
-/// How fast the time of all sizes follows what steps take: a machine that slows down is known
-/// within some ten steps.
-const SCALE_RATE: f64 = 0.2;
+// How sure what is known is, as variances of logarithms of times: a step that takes longer than was
+// expected says something of the machine's present speed and something of its size, and is believed
+// in each as far as that was uncertain.
 
-/// How fast the time of one size relative to others follows; far slower, so that a change of the
-/// machine's speed is not taken for a change of the only size that is used just then.
-const SHAPE_RATE: f64 = 0.01;
+/// Of a single step: times vary by a tenth.
+const NOISE: f64 = 0.01;
 
-/// Steps that what was expected of a size without any counts as.
-const PRIOR_WEIGHT: f64 = 4.0;
+/// Of the machine's speed, added by each step: a change is known within some ten steps.
+const SPEED_CHANGE: f64 = 5e-4;
 
-/// Steps that a measurement counts as: it was made on purpose, and what happens later beside it
-/// changes it no faster than [`SHAPE_RATE`].
-const MEASURED_WEIGHT: u32 = 100;
+/// Of the machine's speed after measuring: other work ran beside it then, or does now.
+const SPEED_UNKNOWN: f64 = 0.25;
+
+/// Of a size's relative time, added by each of its steps: it changes far more slowly.
+const SIZE_CHANGE: f64 = 1e-6;
+
+/// Of a size that was measured a time or two.
+const SIZE_MEASURED: f64 = 0.02;
+
+/// Of a size that was not.
+const SIZE_UNKNOWN: f64 = 0.05;
 
 /// A step that took this many times what was expected, or this part of it, counts as no more: the
 /// process was stopped, or the clock was set.
@@ -66,10 +73,14 @@ const USUAL_RATE: f64 = 0.1;
 pub struct StepCurve {
     /// By number of tokens; the first is not used.
     relative: [f64; MOST_TOKENS + 1],
-    /// Steps seen by number of tokens; 0 where the time is interpolated.
-    seen: [u32; MOST_TOKENS + 1],
+    /// Whether it was measured or seen, by number of tokens; else its time is interpolated.
+    seen: [bool; MOST_TOKENS + 1],
+    /// How sure its relative time is, by number of tokens.
+    variance: [f64; MOST_TOKENS + 1],
     /// Seconds of a relative time of 1.
     scale: f64,
+    /// How sure that is.
+    scale_variance: f64,
     /// Whether the scale was seen.
     scaled: bool,
     /// Seconds per token and cell of context.
@@ -96,8 +107,10 @@ impl Default for StepCurve {
         }
         Self {
             relative,
-            seen: [0; MOST_TOKENS + 1],
+            seen: [false; MOST_TOKENS + 1],
+            variance: [SIZE_UNKNOWN; MOST_TOKENS + 1],
             scale: FIRST_GUESS,
+            scale_variance: SPEED_UNKNOWN,
             scaled: false,
             context: FIRST_GUESS * CONTEXT_PRIOR,
             price: ContextPrice {
@@ -140,7 +153,8 @@ impl StepCurve {
                 curve.scaled = true;
             }
             curve.relative[tokens] = seconds / curve.scale;
-            curve.seen[tokens] = MEASURED_WEIGHT;
+            curve.seen[tokens] = true;
+            curve.variance[tokens] = SIZE_MEASURED;
         }
         curve.context = curve.scale * CONTEXT_PRIOR;
         curve.interpolate();
@@ -182,20 +196,23 @@ impl StepCurve {
         }
         let expected = self.seconds(tokens, contexts);
         let ratio = (seconds / expected).clamp(1.0 / OUTLIER, OUTLIER);
-        let change = ratio - 1.0;
         let relative = self.relative[tokens];
         let (x, y) = (contexts / relative, ratio * expected / relative);
         self.context = self.price.observe(tokens, x, y, self.scale);
-        let rate = 1.0 / (PRIOR_WEIGHT + f64::from(self.seen[tokens]));
-        self.scale *= 1.0 + SCALE_RATE * change;
-        self.relative[tokens] *= 1.0 + rate.max(SHAPE_RATE) * change;
-        self.seen[tokens] = self.seen[tokens].saturating_add(1);
+        let speed = self.scale_variance + SPEED_CHANGE;
+        let size = self.variance[tokens] + SIZE_CHANGE;
+        let total = speed + size + NOISE;
+        self.scale *= ratio.powf(speed / total);
+        self.relative[tokens] *= ratio.powf(size / total);
+        self.scale_variance = speed * (1.0 - speed / total);
+        self.variance[tokens] = size * (1.0 - size / total);
+        self.seen[tokens] = true;
         self.interpolate();
     }
 
     /// The sizes that were seen or measured, with their seconds without context.
     pub fn points(&self) -> impl Iterator<Item = (usize, f64)> {
-        let seen = (1..=MOST_TOKENS).filter(|&tokens| self.seen[tokens] > 0);
+        let seen = (1..=MOST_TOKENS).filter(|&tokens| self.seen[tokens]);
         seen.map(|tokens| (tokens, self.scale * self.relative[tokens]))
     }
 
@@ -203,7 +220,7 @@ impl StepCurve {
     fn interpolate(&mut self) {
         let mut left: Option<usize> = None;
         for tokens in 1..=MOST_TOKENS {
-            if self.seen[tokens] == 0 {
+            if !self.seen[tokens] {
                 continue;
             }
             let (y1, first) = (self.relative[tokens], left.map_or(1, |left| left + 1));
@@ -295,15 +312,36 @@ mod tests {
     fn a_slower_machine_keeps_its_shape() {
         let mut curve = StepCurve::measured(&[(1, 0.02), (2, 0.03), (16, 0.1)]);
         // Only steps of one token happen while everything takes twice as long.
-        (0..300).for_each(|_| curve.observe(1, 0.0, 0.04));
-        assert!(near(curve.seconds(1, 0.0), 0.04, 0.01));
-        let relative = curve.seconds(16, 0.0) / curve.seconds(1, 0.0);
-        assert!(near(relative, 5.0, 0.08), "{relative}");
+        for (steps, seconds, allowed) in [(300, 0.04, 0.08), (30, 0.08, 0.1), (300, 0.02, 0.1)] {
+            (0..steps).for_each(|_| curve.observe(1, 0.0, seconds));
+            assert!(near(curve.seconds(1, 0.0), seconds, 0.02));
+            let relative = curve.seconds(16, 0.0) / curve.seconds(1, 0.0);
+            assert!(near(relative, 5.0, allowed), "{relative}");
+        }
+    }
+
+    #[test]
+    fn a_disturbed_measurement_is_mended() {
+        let truth = [(1, 0.02), (2, 0.03), (3, 0.04), (4, 0.05)];
+        for disturbed in 0..truth.len() {
+            let mut points = truth;
+            points[disturbed].1 *= 6.0;
+            let mut curve = StepCurve::measured(&points);
+            for step in 0..80 {
+                let (tokens, seconds) = truth[[0, 1, 0, 2, 0, 3][step % 6]];
+                curve.observe(tokens, 0.0, seconds);
+            }
+            for (tokens, seconds) in truth {
+                let found = curve.seconds(tokens, 0.0);
+                assert!(near(found, seconds, 0.1), "{disturbed}, {tokens}: {found}");
+            }
+        }
     }
 
     #[test]
     fn one_hiccup_changes_little_and_nonsense_nothing() {
         let mut curve = StepCurve::measured(&[(1, 0.02), (8, 0.1)]);
+        (0..10).for_each(|_| curve.observe(1, 0.0, 0.02));
         curve.observe(1, 0.0, 60.0);
         (0..30).for_each(|_| curve.observe(1, 0.0, 0.02));
         assert!(near(curve.seconds(8, 0.0), 0.1, 0.25));
