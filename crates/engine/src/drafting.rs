@@ -18,6 +18,10 @@ const NEEDED: usize = 16;
 /// Seconds that measuring should take: longer than this nobody wants to wait for a start.
 const MEASURING_SECONDS: f64 = 2.0;
 
+/// Seconds after which nothing more is measured at all: only a machine that does much else is so
+/// slow, and what it shows then is not what steps cost.
+const MOST_SECONDS: f64 = 2.0 * MEASURING_SECONDS;
+
 /// Drafting in the step at hand.
 pub(crate) struct Drafting {
     budget: Budget,
@@ -255,7 +259,7 @@ impl<M: Model> Engine<M> {
             let (size, times) = &mut times[index];
             let spent = self.model.now() - begin;
             let expected = self.step_curve().seconds(*size, 0.0);
-            let must = *size <= NEEDED && times.is_empty();
+            let must = *size <= NEEDED && times.is_empty() && spent < MOST_SECONDS;
             if must || spent + expected <= MEASURING_SECONDS {
                 let seconds = self.measure_step(*size)?;
                 self.drafting
