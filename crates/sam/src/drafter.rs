@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::past::Past;
 use crate::predict::{Prediction, Predictor};
+use crate::said::{Paused, Said};
 use crate::session::{Cursor, Session};
 use crate::sparse::{REACH, Sparse};
 use crate::{Corpus, Drafter, Guess, Origin, Similar, Token};
@@ -21,10 +22,19 @@ const MOST_BYTES: usize = 256 << 20;
 /// Guesses of one proposal, at most: more than any engine verifies at once.
 const MOST_GUESSES: usize = 64;
 
+/// Sessions that were put aside and wait to be taken; more are lost. Whoever takes them does so
+/// after every call.
+const MOST_PAUSED: usize = 1024;
+
+/// Sessions of which is remembered what was said in them, should they come back: at 256 KiB each
+/// at the very most, and usually a few.
+const MOST_SESSIONS: usize = 1024;
+
 /// Guesses which tokens follow, from what was said in the session and in past ones.
 ///
 /// What it learns, how often which evidence was right, is shared by all sequences; what sequences
-/// say is not: only those of the same session draft each other.
+/// say is not: it drafts those of the same session and, unless only sessions are to draft
+/// themselves, those of the same tenant.
 #[derive(Debug, Default)]
 pub struct AgentSam {
     sessions: FxHashMap<Key, Held>,
@@ -46,25 +56,6 @@ pub struct AgentSam {
     begun: u64,
 }
 
-/// Tokens of a session's first request that stand for it, its end: there is the question.
-const OPENING: usize = 512;
-
-/// Tokens before each answer that are kept with it: the model's own header of a turn, which what it
-/// says first follows.
-const LEAD: usize = 4;
-
-/// Tokens of one session that are kept for the corpus: some hundred answers. A loop that never ends
-/// must not fill it.
-const MOST_SAID: usize = 64 << 10;
-
-/// Sessions that were put aside and wait to be taken; more are lost. Whoever takes them does so
-/// after every call.
-const MOST_PAUSED: usize = 1024;
-
-/// Sessions of which is remembered what was said in them, should they come back: at 256 KiB each
-/// at the very most, and usually a few.
-const MOST_SESSIONS: usize = 1024;
-
 /// Which session: a sequence without one has a session of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -81,37 +72,13 @@ struct Held {
     said: Said,
 }
 
-/// What the model said in a session.
-#[derive(Clone, Debug, Default)]
-struct Said {
-    opening: usize,
-    tokens: Vec<Token>,
-    /// How many were taken for the corpus.
-    taken: usize,
-    ephemeral: bool,
-}
-
-/// What is left of a session that was put aside, for the corpus.
-///
-/// Only what the model said is kept, not what it was told: that a past session's documents are
-/// quoted again is rare, and with them a corpus guesses worse (measured on recorded sessions).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paused {
-    /// Whose session it was.
-    pub tenant: u64,
-    /// Which.
-    pub session: u64,
-    /// How many of the tokens are the end of its first request, by which it is found again.
-    pub opening: usize,
-    /// These, and what the model said, each time after the few tokens before it.
-    pub tokens: Vec<Token>,
-}
-
 /// A sequence that runs.
 #[derive(Debug)]
 struct Sequence {
     key: Key,
     line: u64,
+    /// Tokens that it began with.
+    prompt: usize,
     /// Whether all of it is indexed.
     ready: bool,
     proposal: Proposal,
@@ -197,17 +164,10 @@ impl AgentSam {
             return;
         };
         (held.session, held.bytes) = (Session::default(), 0);
-        let said = &mut held.said;
-        let new = said.tokens.len() > said.opening.max(said.taken);
-        if new && !said.ephemeral && !self.session_only && self.paused.len() < MOST_PAUSED {
-            said.taken = said.tokens.len();
-            self.paused.push(Paused {
-                tenant,
-                session,
-                opening: said.opening,
-                tokens: said.tokens.clone(),
-            });
+        if self.session_only || self.paused.len() >= MOST_PAUSED {
+            return;
         }
+        self.paused.extend(held.said.take(tenant, session));
     }
 
     /// Indexes some of what is new in a sequence.
@@ -268,13 +228,14 @@ impl Drafter for AgentSam {
             Key::Alone(id) => !id,
         };
         let line = held.session.begin(prompt);
-        let corpus = self.corpora.get(&origin.tenant).map(|corpus| {
-            let first = &held.said.tokens[..held.said.opening];
-            (corpus.clone(), corpus.similar(first))
-        });
+        let corpus = self
+            .corpora
+            .get(&origin.tenant)
+            .map(|corpus| (corpus.clone(), corpus.similar(held.said.opening())));
         let sequence = Sequence {
             key,
             line,
+            prompt: prompt.len(),
             ready: false,
             proposal: Proposal::default(),
             corpus,
@@ -291,7 +252,6 @@ impl Drafter for AgentSam {
         sequence.proposal.learn(&mut self.predictor, tokens);
         if let Some(held) = self.sessions.get_mut(&sequence.key) {
             held.session.extend(sequence.line, tokens);
-            held.said.extend(tokens);
             let line = held.session.tokens(sequence.line);
             for at in line.len() - tokens.len()..line.len() {
                 let context = &line[at.saturating_sub(REACH)..at];
@@ -358,11 +318,14 @@ impl Drafter for AgentSam {
         if let Key::Alone(_) = sequence.key {
             self.sessions.remove(&sequence.key);
         } else if let Some(held) = self.sessions.get_mut(&sequence.key) {
+            let tokens = held.session.tokens(sequence.line);
+            held.said.end(tokens, sequence.prompt);
             held.session.leave(sequence.line);
             held.bytes = held.session.bytes();
         }
         self.make_room();
     }
+
     fn end_session(&mut self, origin: Origin) {
         let Origin {
             session, tenant, ..
@@ -407,27 +370,6 @@ impl Walk<'_> {
         if let Some((corpus, similar)) = self.corpus {
             self.past.advance(corpus, similar, token);
         }
-    }
-}
-
-impl Said {
-    /// A call begins.
-    fn begin(&mut self, prompt: &[Token], ephemeral: bool) {
-        self.ephemeral |= ephemeral;
-        if self.tokens.is_empty() {
-            let from = prompt.len().saturating_sub(OPENING);
-            self.tokens.extend_from_slice(&prompt[from..]);
-            self.opening = self.tokens.len();
-        } else {
-            let from = prompt.len().saturating_sub(LEAD);
-            self.extend(&prompt[from..]);
-        }
-    }
-
-    fn extend(&mut self, tokens: &[Token]) {
-        let room = MOST_SAID.saturating_sub(self.tokens.len());
-        self.tokens
-            .extend_from_slice(&tokens[..tokens.len().min(room)]);
     }
 }
 

@@ -24,6 +24,7 @@ mod corpus;
 mod drafter;
 mod past;
 mod predict;
+mod said;
 pub mod segment;
 mod session;
 mod sparse;
@@ -34,7 +35,8 @@ pub use corpus::{
     Corpus, Evidence, LowOrder, MOST_SEGMENTS, MOST_SIMILAR, Match, Merge, Similar,
     SimilarDocument, plan,
 };
-pub use drafter::{AgentSam, Paused};
+pub use drafter::AgentSam;
+pub use said::Paused;
 pub use segment::{
     Builder, Document, Follower, Found, Occurrence, Order, Segment, SegmentError, build, merge,
 };
