@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Runs the bench once per case and returns its report.
-fn bench(cases: &str, folder: &Path) -> Value {
+fn bench(more: &[&str], cases: &str, folder: &Path) -> Value {
     let file = folder.join("report.json");
     let output = Command::new(env!("CARGO_BIN_EXE_agentinfer"))
         .args([
@@ -21,6 +21,7 @@ fn bench(cases: &str, folder: &Path) -> Value {
             "--threads",
             "1",
         ])
+        .args(more)
         .args(["--cases", cases, "--json"])
         .arg(&file)
         .output()
@@ -38,7 +39,7 @@ fn bench(cases: &str, folder: &Path) -> Value {
 #[test]
 fn chats_are_measured_over_http_and_the_server_ends_with_the_bench() {
     let folder = tempfile::tempdir().unwrap();
-    let report = bench("ttft_resident,chats_1", folder.path());
+    let report = bench(&[], "ttft_resident,chats_1", folder.path());
     assert_eq!(report["bench"], "engine");
     assert!(report["models"]["smollm2-135m"]["bytes"].as_u64() > Some(1 << 20));
     let results = &report["results"];
@@ -76,5 +77,47 @@ fn chats_are_measured_over_http_and_the_server_ends_with_the_bench() {
     assert!(
         TcpStream::connect(("127.0.0.1", port)).is_err(),
         "{command}"
+    );
+}
+
+#[test]
+fn settings_of_speculation_are_measured_beside_what_was_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = bench(&["--spec"], "spec_agent_1,spec_novel_1", folder.path());
+    let results = &report["results"];
+    let row = |list: &str, case: &str, setting: &str| {
+        let arm = format!("agentinfer:spec={setting}");
+        let rows = results[list].as_array().unwrap().iter();
+        let mut rows = rows.filter(|row| row["case"] == case && row["arm"] == arm.as_str());
+        rows.next()
+            .cloned()
+            .unwrap_or_else(|| panic!("{arm} is not in {list}"))
+    };
+    for case in ["spec_agent_1", "spec_novel_1"] {
+        for setting in ["off", "session", "full"] {
+            let row = row("cases", case, setting);
+            let median = row["median"].as_f64().unwrap();
+            let end_to_end = row["end_to_end_median"].as_f64().unwrap();
+            assert!(0.0 < end_to_end && end_to_end < median, "{row:#}");
+        }
+        assert_eq!(row("cases", case, "off")["drafted_tokens"], 0);
+        for setting in ["session", "full"] {
+            let row = row("speculation", case, setting);
+            assert!(row["decode_by_off"].as_f64() > Some(0.0), "{row:#}");
+            assert!(
+                row["expected_decode_seconds"].as_f64() > Some(0.0),
+                "{row:#}"
+            );
+        }
+    }
+    assert_eq!(
+        row("cases", "spec_novel_1", "full")["generated_tokens"],
+        128
+    );
+    let full = row("cases", "spec_agent_1", "full");
+    assert!(full["accepted_tokens"].as_u64() > Some(0), "{full:#}");
+    assert!(
+        full["expected_accepted_tokens"].as_u64() > Some(0),
+        "{full:#}"
     );
 }

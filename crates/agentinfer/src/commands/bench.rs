@@ -37,11 +37,18 @@ pub(crate) enum Command {
 /// system prompt, and the time to first token of a resident prefix. The arms take turns within one
 /// run, so that a machine that warms up or is disturbed favours nobody. Leave the machine alone
 /// meanwhile.
+///
+/// With --spec it measures what drafts bring instead: agents that say again what they have read or
+/// said, on our server without drafts, with those of the same session and with those of past
+/// sessions too, beside llama-server with each of its ngram types; and stories, on which drafts
+/// should cost nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     agentinfer bench engine --model qwen2.5-coder-0.5b --cases prefill_1,decode_1\n  \
     agentinfer bench engine --model qwen2.5-coder-0.5b --llama-bench /opt/llama.cpp/llama-bench \
-    --llama-server /opt/llama.cpp/llama-server --json engine.json")]
+    --llama-server /opt/llama.cpp/llama-server --json engine.json\n  \
+    agentinfer bench engine --model qwen2.5-coder-0.5b --spec --runs 2 \
+    --llama-server /opt/llama.cpp/llama-server --json spec.json")]
 pub(crate) struct EngineArgs {
     /// The model: a name from `agentinfer models list` or a GGUF file.
     #[arg(long, default_value = "qwen2.5-coder-0.5b")]
@@ -58,8 +65,12 @@ pub(crate) struct EngineArgs {
     /// Counted runs of every case.
     #[arg(long, default_value_t = 5, value_name = "N")]
     runs: u32,
-    /// The cases, separated by commas [default: all]: prefill_1, decode_1, chats_1, chats_4,
-    /// chats_8, ttft_resident, ttft_evicted.
+    /// Measure the cases about speculation, which are left out otherwise.
+    #[arg(long)]
+    spec: bool,
+    /// The cases, separated by commas: prefill_1, decode_1, chats_1, chats_4, chats_8,
+    /// ttft_resident, ttft_evicted; with --spec spec_agent_1, spec_agent_4, spec_agent_8,
+    /// spec_novel_1, spec_novel_4, spec_novel_8 [default: all of the kind].
     #[arg(long, value_delimiter = ',', value_name = "CASES")]
     cases: Vec<Case>,
     /// Write the report to this file.
@@ -214,9 +225,7 @@ async fn engine(args: EngineArgs) -> Result<()> {
     options.llama_server = args.llama_server;
     options.threads = args.threads;
     options.runs = args.runs;
-    if !args.cases.is_empty() {
-        options.cases = args.cases;
-    }
+    options.cases = cases(args.cases, args.spec)?;
     let mut progress = output::note;
     let results = unless_interrupted(run_engine_bench(&options, &mut progress)).await??;
     output::line(results.table())?;
@@ -228,6 +237,16 @@ async fn engine(args: EngineArgs) -> Result<()> {
         results,
         args.json.as_deref(),
     )
+}
+
+/// The chosen cases, which must be of the kind that is measured; all of these where none is chosen.
+fn cases(chosen: Vec<Case>, spec: bool) -> Result<Vec<Case>> {
+    let all = Case::about_speculation(spec);
+    if let Some(other) = chosen.iter().find(|case| !all.contains(case)) {
+        let hint = if spec { "leave out" } else { "add" };
+        bail!("--cases {other}: {hint} --spec to measure it");
+    }
+    Ok(or(chosen, all))
 }
 
 async fn sched(args: SchedArgs) -> Result<()> {

@@ -28,11 +28,24 @@ pub enum Case {
     /// Seconds to the first token of a second turn, the first of which had to make room for other
     /// conversations.
     TtftEvicted,
+    /// Decoded tokens per second and stream of agents that say again what they have read or said,
+    /// one at a time.
+    SpecAgent1,
+    /// The same of 4 agents at once.
+    SpecAgent4,
+    /// The same of 8 agents at once.
+    SpecAgent8,
+    /// Decoded tokens per second of a story, which says nothing again.
+    SpecNovel1,
+    /// The same of 4 stories at once.
+    SpecNovel4,
+    /// The same of 8 stories at once.
+    SpecNovel8,
 }
 
 impl Case {
     /// All cases, in the order in which they run.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Prefill1,
         Self::Decode1,
         Self::Chats1,
@@ -40,7 +53,19 @@ impl Case {
         Self::Chats8,
         Self::TtftResident,
         Self::TtftEvicted,
+        Self::SpecAgent1,
+        Self::SpecAgent4,
+        Self::SpecAgent8,
+        Self::SpecNovel1,
+        Self::SpecNovel4,
+        Self::SpecNovel8,
     ];
+
+    /// The cases about speculation, or the others.
+    pub fn about_speculation(wanted: bool) -> Vec<Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(|case| case.is_speculation() == wanted).collect()
+    }
 
     /// The name on the command line and in results.
     pub fn name(self) -> &'static str {
@@ -52,6 +77,12 @@ impl Case {
             Self::Chats8 => "chats_8",
             Self::TtftResident => "ttft_resident",
             Self::TtftEvicted => "ttft_evicted",
+            Self::SpecAgent1 => "spec_agent_1",
+            Self::SpecAgent4 => "spec_agent_4",
+            Self::SpecAgent8 => "spec_agent_8",
+            Self::SpecNovel1 => "spec_novel_1",
+            Self::SpecNovel4 => "spec_novel_4",
+            Self::SpecNovel8 => "spec_novel_8",
         }
     }
 
@@ -72,8 +103,27 @@ impl Case {
     pub(super) fn cells(self) -> u32 {
         match self {
             Self::TtftEvicted => 4096,
+            // Eight agents' conversations, which no two slots of llama-server share, and no more:
+            // a dozen servers have to fit into memory.
+            _ if self.is_speculation() => 12_288,
             _ => 16_384,
         }
+    }
+
+    /// What tells the servers that it is measured on from those of other cases.
+    pub(super) fn servers(self) -> (u32, bool) {
+        (self.cells(), self.is_speculation())
+    }
+
+    /// Whether settings of speculation are compared.
+    pub(super) fn is_speculation(self) -> bool {
+        self >= Self::SpecAgent1
+    }
+
+    /// Whether all that is said is new, so that speculation can only cost time: what matters then
+    /// is how much of ours, and peers are left out.
+    pub(super) fn is_novel(self) -> bool {
+        self >= Self::SpecNovel1
     }
 
     /// Whether it is measured through a server, and not in process.
@@ -84,8 +134,8 @@ impl Case {
     /// How many chats run at once.
     pub(super) fn chats(self) -> usize {
         match self {
-            Self::Chats4 => 4,
-            Self::Chats8 => 8,
+            Self::Chats4 | Self::SpecAgent4 | Self::SpecNovel4 => 4,
+            Self::Chats8 | Self::SpecAgent8 | Self::SpecNovel8 => 8,
             _ => 1,
         }
     }

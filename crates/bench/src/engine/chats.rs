@@ -30,7 +30,7 @@ const NEVER: f64 = -100.0;
 /// What all servers are asked, made before anything is measured.
 #[derive(Debug)]
 pub(super) struct ChatLoad {
-    client: Client,
+    pub(super) client: Client,
     /// Keeps the model from ending its turn, so that every answer has the same length.
     bias: Map<String, Value>,
     /// One per run, and those of the others.
@@ -63,6 +63,7 @@ impl ChatLoad {
     ) -> Result<Sample, BenchError> {
         match case {
             Case::TtftResident | Case::TtftEvicted => self.second_turn(server, case, run).await,
+            _ if case.is_speculation() => self.speak(server, case, run).await,
             _ => self.chats(server, case, run).await,
         }
     }
@@ -126,7 +127,7 @@ impl ChatLoad {
 
     /// The same request for every server, with each one's fastest settings: greedy, and of the
     /// candidates only the best.
-    fn body(&self, messages: &Value, max_tokens: usize) -> Value {
+    pub(super) fn body(&self, messages: &Value, max_tokens: usize) -> Value {
         json!({
             "model": "default",
             "messages": messages,
@@ -141,7 +142,7 @@ impl ChatLoad {
     }
 
     /// Asks, and insists on the number of tokens that was asked for.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         server: Target<'_>,
         body: &Value,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentinfer_protocol::{ChatCompletionChunk, Usage};
 use reqwest::Client;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::server::ServerProcess;
@@ -19,8 +20,29 @@ pub(super) struct Answer {
     pub(super) text: String,
     /// From sending the request to the first piece of text.
     pub(super) ttft: Duration,
+    /// From sending the request to the end of the answer.
+    pub(super) total: Duration,
     /// Token counts.
     pub(super) usage: Usage,
+    /// What llama-server says of the answer's drafts.
+    pub(super) timings: Timings,
+}
+
+/// The part of llama-server's `timings` that is about drafts; it says nothing where it drafted
+/// nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct Timings {
+    pub(super) draft_n: u64,
+    pub(super) draft_n_accepted: u64,
+}
+
+/// A chunk of either server.
+#[derive(Debug, Deserialize)]
+struct Chunk {
+    #[serde(flatten)]
+    standard: ChatCompletionChunk,
+    timings: Option<Timings>,
 }
 
 /// Where an answer is asked for, and under which name errors speak of it.
@@ -86,12 +108,26 @@ pub(super) async fn ask(
     if !events.done {
         return Err(unusable("the stream broke off".to_owned()));
     }
+    answer.total = sent.elapsed();
     Ok(answer)
 }
 
+/// The text of our server's `/metrics`.
+pub(super) async fn metrics(client: &Client, target: Target<'_>) -> Result<String, BenchError> {
+    let read = async {
+        let request = client.get(format!("{}/metrics", target.url)).send();
+        request.await?.error_for_status()?.text().await
+    };
+    read.await.map_err(|source| BenchError::Unreachable {
+        server: target.arm.to_owned(),
+        source,
+    })
+}
+
 impl Answer {
-    fn add(&mut self, chunk: ChatCompletionChunk, sent: Instant) {
-        for choice in chunk.choices {
+    fn add(&mut self, chunk: Chunk, sent: Instant) {
+        self.timings = chunk.timings.unwrap_or(self.timings);
+        for choice in chunk.standard.choices {
             let delta = choice.delta;
             for text in [delta.reasoning_content, delta.content]
                 .into_iter()
@@ -103,7 +139,7 @@ impl Answer {
                 self.text += &text;
             }
         }
-        if let Some(usage) = chunk.usage {
+        if let Some(usage) = chunk.standard.usage {
             self.usage = usage;
         }
     }
@@ -119,7 +155,7 @@ struct Events {
 }
 
 impl Events {
-    fn push(&mut self, bytes: &[u8]) -> Result<Vec<ChatCompletionChunk>, String> {
+    fn push(&mut self, bytes: &[u8]) -> Result<Vec<Chunk>, String> {
         self.rest.extend_from_slice(bytes);
         let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else {
             return Ok(Vec::new());
@@ -155,7 +191,7 @@ data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"m","choice
 
 data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" dich"},"finish_reason":"length"}]}
 
-data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":7}},"timings":{"prompt_n":2}}
+data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":7}},"timings":{"prompt_n":2,"draft_n":5,"draft_n_accepted":3}}
 
 data: [DONE]
 
@@ -188,6 +224,11 @@ data: [DONE]
             assert_eq!(answer.usage.completion_tokens, 2);
             let details = answer.usage.prompt_tokens_details.unwrap();
             assert_eq!(details.cached_tokens, 7);
+            let Timings {
+                draft_n,
+                draft_n_accepted,
+            } = answer.timings;
+            assert_eq!((draft_n, draft_n_accepted), (5, 3));
         }
     }
 
@@ -200,6 +241,7 @@ data: [DONE]
         };
         let answer = ask(&server(STREAM).await).await.unwrap();
         assert_eq!(answer.text, "Grüß dich");
+        assert!(answer.total >= answer.ttft && answer.ttft > Duration::ZERO);
         let cut = STREAM.split("data: [DONE]").next().unwrap();
         let error = ask(&server(cut).await).await.unwrap_err().to_string();
         assert!(

@@ -9,6 +9,7 @@ use super::in_process::InProcess;
 use super::llama_bench::{self, LlamaBench};
 use super::results::{CaseResult, OURS, median};
 use super::server::ServerProcess;
+use super::speculation::{Spoken, SpokenResult};
 use crate::BenchError;
 
 /// Processor time that a server may use while it is not measured, as a share of one core: a
@@ -25,6 +26,8 @@ pub(super) struct Sample {
     pub(super) cached_tokens: u64,
     /// The counters of our engine, where it ran in process.
     pub(super) stats: Option<StatsSnapshot>,
+    /// What else is counted where speculation is measured.
+    pub(super) spoken: Option<Spoken>,
 }
 
 impl Sample {
@@ -180,6 +183,7 @@ fn result(case: Case, arm: &str, samples: &[Sample]) -> CaseResult {
         samples: values,
         prompt_tokens: samples.iter().map(|sample| sample.prompt_tokens).sum(),
         cached_tokens: samples.iter().map(|sample| sample.cached_tokens).sum(),
+        spoken: SpokenResult::new(samples.iter().filter_map(|sample| sample.spoken)),
     }
 }
 

@@ -5,6 +5,9 @@
 //! and llama-server alike. What is compared takes turns within each run, and the order turns
 //! round from run to run, so that a machine that warms up or is disturbed favours nobody.
 //!
+//! Speculation is measured over HTTP too: each setting of ours beside each of llama-server's, on
+//! agents that say again what they have read or said, and on stories that say nothing again.
+//!
 //! ```no_run
 //! use agentinfer_bench::engine::{Case, EngineBenchOptions, run_engine_bench};
 //!
@@ -20,6 +23,7 @@
 //! # }
 //! ```
 
+mod agents;
 mod case;
 mod chats;
 mod client;
@@ -30,7 +34,10 @@ mod prompts;
 mod results;
 mod run;
 mod server;
+mod spec_load;
+mod speculation;
 
 pub use case::Case;
 pub use results::{CaseResult, EngineBenchResults, EngineShares, Shares};
 pub use run::{EngineBenchOptions, run_engine_bench};
+pub use speculation::{Drafts, SpeculationRow, SpokenResult};

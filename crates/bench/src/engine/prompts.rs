@@ -21,7 +21,7 @@ group travel for trade fairs. Its busiest months are March and October. Drivers 
 forty-five minutes after four and a half hours at the wheel, and no depot may store goods of \
 others for more than ninety days. Customers are told about delays of more than two hours.";
 
-const PLACES: [&str; 12] = [
+pub(super) const PLACES: [&str; 12] = [
     "Antwerp",
     "Bilbao",
     "Cluj",
@@ -35,7 +35,7 @@ const PLACES: [&str; 12] = [
     "Krakow",
     "Lyon",
 ];
-const PEOPLE: [&str; 10] = [
+pub(super) const PEOPLE: [&str; 10] = [
     "a regional manager",
     "our new accountant",
     "the night dispatcher",
@@ -47,7 +47,7 @@ const PEOPLE: [&str; 10] = [
     "the depot foreman",
     "a long-standing customer",
 ];
-const GOODS: [&str; 10] = [
+pub(super) const GOODS: [&str; 10] = [
     "oak tables",
     "gearboxes",
     "glass partitions",
@@ -59,7 +59,7 @@ const GOODS: [&str; 10] = [
     "folding stages",
     "control cabinets",
 ];
-const EVENTS: [&str; 10] = [
+pub(super) const EVENTS: [&str; 10] = [
     "a burst water pipe",
     "a strike on the railway",
     "an unannounced inspection",
@@ -71,7 +71,7 @@ const EVENTS: [&str; 10] = [
     "a double booking",
     "an expired insurance policy",
 ];
-const MONTHS: [&str; 8] = [
+pub(super) const MONTHS: [&str; 8] = [
     "January",
     "February",
     "April",
@@ -123,26 +123,32 @@ pub(super) fn report(random: &mut Rng, tokens: usize, count: impl Fn(&str) -> us
     // The number comes first, so that two reports share no prefix.
     let mut report = format!("Report {} on the depots.", random.u32(10_000..1_000_000));
     while count(&report) < tokens {
-        let (place, other) = two(random, &PLACES);
-        let (goods, event) = (one(random, &GOODS), one(random, &EVENTS));
-        let (person, month) = (one(random, &PEOPLE), one(random, &MONTHS));
-        let (few, many) = (random.u32(11..99), random.u32(1_000..90_000));
-        report += &match random.u8(..3) {
-            0 => format!(
-                " In {month} the depot of {place} took in {many} kilograms of {goods}, {few} \
-                 percent more than {other}, although {event} had kept it closed for days."
-            ),
-            1 => format!(
-                " After {event}, {person} from {place} moved {few} pallets of {goods} to \
-                 {other} and paid {many} euros for it in {month}."
-            ),
-            _ => format!(
-                " According to {person}, {few} of the {goods} that {place} sent to {other} in \
-                 {month} arrived late, and {event} was named as the cause {many} times."
-            ),
-        };
+        report += " ";
+        report += &sentence(random);
     }
     report
+}
+
+/// A sentence of a report, of about 30 tokens.
+pub(super) fn sentence(random: &mut Rng) -> String {
+    let (place, other) = two(random, &PLACES);
+    let (goods, event) = (one(random, &GOODS), one(random, &EVENTS));
+    let (person, month) = (one(random, &PEOPLE), one(random, &MONTHS));
+    let (few, many) = (random.u32(11..99), random.u32(1_000..90_000));
+    match random.u8(..3) {
+        0 => format!(
+            "In {month} the depot of {place} took in {many} kilograms of {goods}, {few} percent \
+             more than {other}, although {event} had kept it closed for days."
+        ),
+        1 => format!(
+            "After {event}, {person} from {place} moved {few} pallets of {goods} to {other} and \
+             paid {many} euros for it in {month}."
+        ),
+        _ => format!(
+            "According to {person}, {few} of the {goods} that {place} sent to {other} in {month} \
+             arrived late, and {event} was named as the cause {many} times."
+        ),
+    }
 }
 
 /// A question about a report, of about 20 tokens.
@@ -152,12 +158,12 @@ pub(super) fn short_question(random: &mut Rng) -> String {
     format!("Does it say what {place} did with {many} kilograms of {goods} in {month}?")
 }
 
-fn one(random: &mut Rng, list: &[&'static str]) -> &'static str {
+pub(super) fn one(random: &mut Rng, list: &[&'static str]) -> &'static str {
     list[random.usize(..list.len())]
 }
 
 /// Two different ones.
-fn two(random: &mut Rng, list: &[&'static str]) -> (&'static str, &'static str) {
+pub(super) fn two(random: &mut Rng, list: &[&'static str]) -> (&'static str, &'static str) {
     let first = random.usize(..list.len());
     let second = (first + random.usize(1..list.len())) % list.len();
     (list[first], list[second])

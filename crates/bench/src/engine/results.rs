@@ -7,6 +7,7 @@ use agentinfer_engine::StatsSnapshot;
 use serde::Serialize;
 
 use super::Case;
+use super::speculation::{self, FULL, SpeculationRow, SpokenResult};
 
 /// The arm that is ours.
 pub(super) const OURS: &str = "agentinfer";
@@ -20,6 +21,8 @@ pub struct EngineBenchResults {
     pub cases: Vec<CaseResult>,
     /// Ours by the best peer, turned round for times: more than 1 is better, always.
     pub ratios: BTreeMap<Case, f64>,
+    /// Our settings of speculation by `off`.
+    pub speculation: Vec<SpeculationRow>,
     /// Where the time of our engine's steps goes; absent without `decode_1` and `chats_8`.
     pub engine: Option<EngineShares>,
     /// The largest share of one core that a server used while another one was measured.
@@ -45,6 +48,9 @@ pub struct CaseResult {
     pub prompt_tokens: u64,
     /// Of these, not computed again.
     pub cached_tokens: u64,
+    /// More about cases of speculation, whose samples are speeds of decoding.
+    #[serde(flatten)]
+    pub spoken: Option<SpokenResult>,
 }
 
 /// Where the time of our engine's steps goes.
@@ -100,13 +106,16 @@ pub(super) fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// Ours by the best peer of every case that has one.
+/// Ours by the best peer of every case that has one; ours with all drafts where settings of
+/// speculation are compared.
 pub(super) fn ratios(cases: &[CaseResult]) -> BTreeMap<Case, f64> {
-    let ours = cases.iter().filter(|result| result.arm == OURS);
+    let ours = cases
+        .iter()
+        .filter(|result| [OURS, FULL].contains(&result.arm.as_str()));
     let ratio = |ours: &CaseResult| {
         let peers = cases
             .iter()
-            .filter(|result| result.case == ours.case && result.arm != OURS);
+            .filter(|result| result.case == ours.case && !result.arm.starts_with(OURS));
         let ratio = |peer: &CaseResult| match ours.case.more_is_better() {
             true => ours.median / peer.median,
             false => peer.median / ours.median,
@@ -158,6 +167,7 @@ impl EngineBenchResults {
                 engine.sampling_share * 100.0
             );
         }
+        table += &speculation::table(&self.cases, &self.speculation);
         table
     }
 }
@@ -175,6 +185,7 @@ mod tests {
             median: median(samples),
             prompt_tokens: 0,
             cached_tokens: 0,
+            spoken: None,
         }
     }
 
@@ -200,9 +211,15 @@ mod tests {
             result(Case::TtftResident, "llama-server", &[0.3]),
             result(Case::TtftResident, "llama-server:cache-ram=0", &[0.5]),
             result(Case::Decode1, OURS, &[9.0]),
+            result(Case::SpecAgent1, "agentinfer:spec=off", &[5.0]),
+            result(Case::SpecAgent1, FULL, &[8.0]),
+            result(Case::SpecAgent1, "llama-server", &[4.0]),
+            result(Case::SpecNovel1, "agentinfer:spec=off", &[5.0]),
+            result(Case::SpecNovel1, FULL, &[5.0]),
         ];
         let ratios = ratios(&cases);
-        assert_eq!(ratios.len(), 2, "no peer, no ratio");
+        assert_eq!(ratios.len(), 3, "no peer, no ratio");
+        assert_eq!(ratios[&Case::SpecAgent1], 2.0);
         assert!((ratios[&Case::Chats4] - 1.2).abs() < 1e-12);
         assert!((ratios[&Case::TtftResident] - 1.5).abs() < 1e-12);
     }
@@ -222,6 +239,7 @@ mod tests {
         let results = EngineBenchResults {
             threads: 2,
             ratios: ratios(&cases),
+            speculation: Vec::new(),
             cases,
             engine: EngineShares::new([(Case::Decode1, Shares::of(&stats))].into()),
             idle_cpu: BTreeMap::new(),

@@ -12,8 +12,9 @@ use super::client::client;
 use super::in_process::InProcess;
 use super::llama_bench::{self, LlamaBench};
 use super::measure::{Arm, Measured, measure};
-use super::results::{CaseResult, EngineBenchResults, EngineShares, Shares, ratios};
-use super::server::{ServerProcess, plan};
+use super::results::{CaseResult, EngineBenchResults, EngineShares, OURS, Shares, ratios};
+use super::server::{Programs, ServerProcess};
+use super::speculation::speculation;
 use crate::BenchError;
 use crate::program::find_peer;
 
@@ -40,7 +41,7 @@ pub struct EngineBenchOptions {
 }
 
 impl EngineBenchOptions {
-    /// All cases, five runs each, without peers.
+    /// All cases but those about speculation, five runs each, without peers.
     pub fn new(model: String, agentinfer: PathBuf) -> Self {
         Self {
             model,
@@ -49,7 +50,7 @@ impl EngineBenchOptions {
             llama_server: None,
             threads: None,
             runs: 5,
-            cases: Case::ALL.to_vec(),
+            cases: Case::about_speculation(false),
         }
     }
 
@@ -78,6 +79,7 @@ pub async fn run_engine_bench(
     Ok(EngineBenchResults {
         threads: bench.threads,
         ratios: ratios(&all.cases),
+        speculation: speculation(&all.cases),
         cases: all.cases,
         engine: EngineShares::new(all.loads),
         idle_cpu: all.idle_cpu,
@@ -221,7 +223,7 @@ impl Bench {
         }
         let client = client()?;
         let load = self.load(client.clone()).await?;
-        for alike in cases.chunk_by(|a, b| a.cells() == b.cells()) {
+        for alike in cases.chunk_by(|a, b| a.servers() == b.servers()) {
             self.served_alike(alike, &client, &load, all, progress)
                 .await?;
         }
@@ -237,20 +239,34 @@ impl Bench {
         all: &mut All,
         progress: &mut dyn FnMut(&str),
     ) -> Result<(), BenchError> {
-        let peer = self.llama_server.as_ref();
         let mut servers: Vec<ServerProcess> = Vec::new();
-        let cells = cases[0].cells();
-        for plan in plan(&self.agentinfer, peer, &self.model, self.threads, cells)? {
-            progress(&format!("starting {} with {cells} cells", plan.arm));
+        let programs = Programs {
+            agentinfer: &self.agentinfer,
+            llama_server: self.llama_server.as_deref(),
+            model: &self.model,
+            threads: self.threads,
+            cells: cases[0].cells(),
+        };
+        let plans = match cases[0].is_speculation() {
+            true => programs.with_speculation()?,
+            false => programs.plan()?,
+        };
+        for plan in plans {
+            progress(&format!(
+                "starting {} with {} cells",
+                plan.arm, programs.cells
+            ));
             servers.push(plan.start(client).await?);
         }
         for server in &servers {
             all.commands
                 .insert(server.arm.to_owned(), server.typed.clone());
         }
-        let arm = |server| Arm::Server(server, load);
-        let arms: Vec<Arm<'_>> = servers.iter().map(arm).collect();
         for &case in cases {
+            let compared = servers
+                .iter()
+                .filter(|server| !case.is_novel() || server.arm.starts_with(OURS));
+            let arms: Vec<Arm<'_>> = compared.map(|server| Arm::Server(server, load)).collect();
             all.add(measure(case, &arms, self.runs, progress).await?);
         }
         for server in servers {

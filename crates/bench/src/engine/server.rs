@@ -1,13 +1,14 @@
 //! Servers that are measured, each a process of its own.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::process::{Child, Command};
 
 use super::results::OURS;
+use super::speculation::{FULL, SETTINGS};
 use crate::BenchError;
 use crate::program::{as_typed, command, peer_command, tail};
 
@@ -17,6 +18,58 @@ use crate::program::{as_typed, command, peer_command, tail};
 const PEER_SETTINGS: [(&str, &[&str]); 2] = [
     ("llama-server", &[]),
     ("llama-server:cache-ram=0", &["--cache-ram", "0"]),
+];
+
+/// llama-server with each of its types of speculation that need no second model, as they are by
+/// default: made for machines on which a long draft costs little. So besides `ngram-mod`, which
+/// drafts no less than 48 tokens, and `ngram-simple`, which drafts 48 whatever their chances, there
+/// are shorter ones; `ngram-map-k4v` is as its documentation shows it.
+const PEER_SPECULATION: [(&str, &[&str]); 8] = [
+    ("llama-server", &[]),
+    ("llama-server:ngram-cache", &["--spec-type", "ngram-cache"]),
+    (
+        "llama-server:ngram-simple",
+        &["--spec-type", "ngram-simple"],
+    ),
+    (
+        "llama-server:ngram-simple-short",
+        &[
+            "--spec-type",
+            "ngram-simple",
+            "--spec-ngram-simple-size-n",
+            "8",
+            "--spec-ngram-simple-size-m",
+            "8",
+        ],
+    ),
+    ("llama-server:ngram-map-k", &["--spec-type", "ngram-map-k"]),
+    (
+        "llama-server:ngram-map-k4v",
+        &[
+            "--spec-type",
+            "ngram-map-k4v",
+            "--spec-ngram-map-k4v-size-n",
+            "8",
+            "--spec-ngram-map-k4v-size-m",
+            "8",
+            "--spec-ngram-map-k4v-min-hits",
+            "2",
+        ],
+    ),
+    ("llama-server:ngram-mod", &["--spec-type", "ngram-mod"]),
+    (
+        "llama-server:ngram-mod-short",
+        &[
+            "--spec-type",
+            "ngram-mod",
+            "--spec-ngram-mod-n-match",
+            "8",
+            "--spec-ngram-mod-n-min",
+            "2",
+            "--spec-ngram-mod-n-max",
+            "16",
+        ],
+    ),
 ];
 
 /// Longest wait until a server is ready: it reads some gigabytes, perhaps from a slow disk.
@@ -33,6 +86,8 @@ pub(super) struct ServerPlan {
     pub(super) arm: &'static str,
     command: Command,
     url: String,
+    /// Where it keeps what past sessions said; goes with it.
+    corpus: Option<TempDir>,
 }
 
 /// A running server; dropping it kills it.
@@ -46,32 +101,83 @@ pub(super) struct ServerProcess {
     pub(super) typed: String,
     child: Child,
     log: NamedTempFile,
+    /// Lives as long as the server does.
+    _corpus: Option<TempDir>,
 }
 
-/// The servers to compare, ours first, with so many KV cells each.
-pub(super) fn plan(
-    agentinfer: &Path,
-    llama_server: Option<&PathBuf>,
-    model: &Path,
-    threads: u32,
-    cells: u32,
-) -> Result<Vec<ServerPlan>, BenchError> {
-    let mut plans = vec![ServerPlan::new(OURS, command(agentinfer), |command| {
-        command.args(["serve", "--large"]).arg(model);
-        command.args(["--cells", &cells.to_string()]);
-        command.args(["--threads", &threads.to_string()]);
-    })?];
-    for (arm, settings) in PEER_SETTINGS {
-        let Some(program) = llama_server else { break };
-        plans.push(ServerPlan::new(arm, peer_command(program), |command| {
-            command.arg("-m").arg(model);
-            command.args(["-c", &cells.to_string(), "-np", "8", "--kv-unified"]);
-            command.args(["-t", &threads.to_string(), "-tb", &threads.to_string()]);
-            command.args(["-fa", "on", "-ub", "512", "--cache-reuse", "256"]);
-            command.args(settings);
-        })?);
+/// What servers are made of: which programs, and the same sizes for all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Programs<'a> {
+    pub(super) agentinfer: &'a Path,
+    /// Without it there are only ours.
+    pub(super) llama_server: Option<&'a Path>,
+    pub(super) model: &'a Path,
+    pub(super) threads: u32,
+    /// KV cells of each.
+    pub(super) cells: u32,
+}
+
+impl Programs<'_> {
+    /// The servers to compare, ours first.
+    pub(super) fn plan(&self) -> Result<Vec<ServerPlan>, BenchError> {
+        let mut plans = vec![self.ours(OURS, |_| {})?];
+        plans.extend(self.peers(&PEER_SETTINGS, &[])?);
+        Ok(plans)
     }
-    Ok(plans)
+
+    /// The servers to compare by their speculation, ours first.
+    pub(super) fn with_speculation(&self) -> Result<Vec<ServerPlan>, BenchError> {
+        let mut plans = Vec::new();
+        for (arm, drafts) in SETTINGS {
+            let folder = tempfile::tempdir();
+            let corpus = folder.map_err(|error| failed(arm, error.to_string()))?;
+            let mut plan = self.ours(arm, |command| {
+                command.args(["--spec", drafts, "--offload-mib", "0"]);
+                if arm == FULL {
+                    command.arg("--corpus-dir").arg(corpus.path());
+                }
+            })?;
+            plan.corpus = Some(corpus);
+            plans.push(plan);
+        }
+        plans.extend(self.peers(&PEER_SPECULATION, &["--cache-ram", "0"])?);
+        Ok(plans)
+    }
+
+    fn ours(
+        &self,
+        arm: &'static str,
+        settings: impl FnOnce(&mut Command),
+    ) -> Result<ServerPlan, BenchError> {
+        ServerPlan::new(arm, command(self.agentinfer), |command| {
+            command.args(["serve", "--large"]).arg(self.model);
+            command.args(["--cells", &self.cells.to_string()]);
+            command.args(["--threads", &self.threads.to_string()]);
+            settings(command);
+        })
+    }
+
+    /// llama-server with each of the settings, and with what is `common` to all.
+    fn peers(
+        &self,
+        settings: &[(&'static str, &[&str])],
+        common: &[&str],
+    ) -> Result<Vec<ServerPlan>, BenchError> {
+        let Some(program) = self.llama_server else {
+            return Ok(Vec::new());
+        };
+        let (cells, threads) = (self.cells.to_string(), self.threads.to_string());
+        let plan = |&(arm, settings): &(&'static str, &[&str])| {
+            ServerPlan::new(arm, peer_command(program), |command| {
+                command.arg("-m").arg(self.model);
+                command.args(["-c", &cells, "-np", "8", "--kv-unified"]);
+                command.args(["-t", &threads, "-tb", &threads]);
+                command.args(["-fa", "on", "-ub", "512", "--cache-reuse", "256"]);
+                command.args(common).args(settings);
+            })
+        };
+        settings.iter().map(plan).collect()
+    }
 }
 
 impl ServerPlan {
@@ -87,6 +193,7 @@ impl ServerPlan {
             arm,
             command,
             url: format!("http://127.0.0.1:{port}"),
+            corpus: None,
         })
     }
 
@@ -109,6 +216,7 @@ impl ServerPlan {
             typed,
             child,
             log,
+            _corpus: self.corpus,
         };
         let begun = Instant::now();
         while !server.is_ready(client).await {
@@ -210,28 +318,38 @@ mod tests {
 
     #[test]
     fn ours_and_every_setting_of_the_peer_get_the_same_sizes() {
-        let peer = PathBuf::from("/opt/llama-server");
-        let plans = plan(
-            Path::new("agentinfer"),
-            Some(&peer),
-            Path::new("m.gguf"),
-            3,
-            512,
-        )
-        .unwrap();
+        let programs = Programs {
+            agentinfer: Path::new("agentinfer"),
+            llama_server: Some(Path::new("/opt/llama-server")),
+            model: Path::new("m.gguf"),
+            threads: 3,
+            cells: 512,
+        };
+        let plans = programs.plan().unwrap();
         let arms: Vec<&str> = plans.iter().map(|plan| plan.arm).collect();
         assert_eq!(
             arms,
             ["agentinfer", "llama-server", "llama-server:cache-ram=0"]
         );
-        for plan in &plans {
+        let speculating = programs.with_speculation().unwrap();
+        for plan in plans.iter().chain(&speculating) {
             let typed = as_typed(&plan.command);
             assert!(
                 typed.contains(" 512 ") && typed.contains("m.gguf"),
                 "{typed}"
             );
+            let name = plan.arm.split(['=', ':']).next_back().unwrap();
+            let of_its_name = |part: &str| name.starts_with(part) && part.len() > 2;
+            if plan.arm.contains(":ngram") || plan.arm.contains(":spec=") {
+                assert!(typed.split(' ').any(of_its_name), "{typed}");
+            }
         }
-        let alone = super::plan(Path::new("agentinfer"), None, Path::new("m.gguf"), 3, 512);
-        assert_eq!(alone.unwrap().len(), 1);
+        assert_eq!(speculating.len(), SETTINGS.len() + PEER_SPECULATION.len());
+        let alone = Programs {
+            llama_server: None,
+            ..programs
+        };
+        assert_eq!(alone.plan().unwrap().len(), 1);
+        assert_eq!(alone.with_speculation().unwrap().len(), SETTINGS.len());
     }
 }
