@@ -7,6 +7,7 @@ use agentinfer_sam::{Drafter, NoDrafts, Origin};
 use agentinfer_sched::{CostModel, Policy, PolicySpec, View};
 use tokio::sync::mpsc;
 
+use crate::compaction::Compaction;
 use crate::constraint::ConstraintFactory;
 use crate::event::{Event, FinishReason, Started};
 use crate::offload::{CHUNK_TOKENS, Store};
@@ -78,6 +79,7 @@ pub struct Engine<M> {
     pub(crate) drafter: Box<dyn Drafter>,
     pub(crate) stats: Arc<EngineStats>,
     pub(crate) residency: Residency,
+    pub(crate) compaction: Compaction,
     /// Evicted cells; none if nothing is kept.
     pub(crate) store: Option<Store>,
     pub(crate) sessions: Sessions,
@@ -131,6 +133,7 @@ impl<M: Model> Engine<M> {
             least_served: 0.0,
             costs: CostModel::default(),
             pace: Pace::default(),
+            compaction: Compaction::new(&model),
             model,
             limits,
             vocabulary,
