@@ -136,8 +136,7 @@ impl<M: Model> Engine<M> {
             restored += copied.unwrap_or(0);
         }
         add(&self.stats.restored_tokens, restored as u64);
-        let used = self.residency.used_cells();
-        self.compaction.filled([restored].into_iter(), used);
+        self.compaction.restored += restored;
         self.next_stored(id).is_none()
     }
 

@@ -382,4 +382,47 @@ mod tests {
         let expected = 2.0 + 0.3 * 1.5 + 3.0 * 0.02 + 0.5;
         assert!((second - expected).abs() < 1e-9, "{second}");
     }
+
+    #[test]
+    fn in_tiles_what_decodes_and_what_prefills_are_two_passes() {
+        let whole = LatencyCurve {
+            points: vec![(1, 1.0), (201, 3.0)],
+            context: vec![(1, 0.1), (2, 0.1)],
+            ..LatencyCurve::default()
+        };
+        let tiled = LatencyCurve {
+            tiled: true,
+            ..whole.clone()
+        };
+        // Tokens that decode after 10 others, and those of a prompt; entries of the first pass.
+        for (decodes, prompt, first) in [
+            (0, 100, 0),
+            (2, 61, 0),
+            (2, 62, 2),
+            (70, 0, 0),
+            (70, 10, 70),
+        ] {
+            let part = |sequence, start: u32, tokens, logits| {
+                (start..start + tokens).map(move |position| Entry {
+                    token: 7,
+                    position,
+                    sequence,
+                    logits,
+                })
+            };
+            let batch = |decodes, prompt| Batch {
+                entries: part(0, 10, decodes, true)
+                    .chain(part(1, 0, prompt, false))
+                    .collect(),
+            };
+            let both = batch(decodes, prompt);
+            assert_eq!(both.passes().map(<[_]>::len)[0], first);
+            let seconds = tiled.seconds(&both, 0);
+            let expected = match first {
+                0 => whole.seconds(&both, 0),
+                _ => whole.seconds(&batch(decodes, 0), 0) + whole.seconds(&batch(0, prompt), 0),
+            };
+            assert!((seconds - expected).abs() < 1e-9, "{decodes} {prompt}");
+        }
+    }
 }
