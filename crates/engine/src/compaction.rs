@@ -3,7 +3,7 @@
 //! New cells go wherever others were freed, and sequences that decode side by side take turns. On a
 //! model that [attends in tiles](crate::Model::attends_in_tiles) a sequence pays for every tile in
 //! which one of its cells lies, so prefill gets slower and slower towards the price of all that is
-//! resident (measured: half as fast after a minute of full memory). Which cells lie where only the
+//! resident (measured: half as fast after some minutes of full memory). Which cells lie where only the
 //! model knows; the engine counts those that were filled in a way that scatters.
 //!
 //! All cells are copied out, dropped, and copied back sequence by sequence; what several sequences
@@ -25,7 +25,7 @@ const LEAST_SHARE: f64 = 0.25;
 const TOKENS_OF_A_COPY: f64 = 16.0;
 
 /// Bytes of host memory for all cells at once. Where more are used, cells stay where they are:
-/// copying them would take longer than a step.
+/// everybody would wait for half a second, as long as a step with a chunk of prefill takes.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// How scattered the cells are.
@@ -33,7 +33,7 @@ const MOST_BYTES: u64 = 1 << 30;
 pub(crate) struct Compaction {
     /// Whether the model gains by it and can do it.
     possible: bool,
-    /// The most cells in use since they were laid out; while more are, none is filled again.
+    /// The most cells in use since they were laid out. Cells beyond are filled for the first time.
     peak: u32,
     /// Cells filled since then that may lie apart.
     scattered: u32,
@@ -116,7 +116,7 @@ impl<M: Model> Engine<M> {
     pub fn compact(&mut self) -> bool {
         let begin = self.model.now();
         let moves = self.residency.moves();
-        let saved = self.save(&moves);
+        let saved = self.copy_out(&moves);
         if let Ok(saved) = &saved {
             self.lay_out(&moves, saved);
         }
@@ -133,7 +133,7 @@ impl<M: Model> Engine<M> {
     }
 
     /// Copies out what the moves put back, in their order. Nothing changes.
-    fn save(&mut self, moves: &[Move]) -> Result<Vec<Vec<u8>>, ModelError> {
+    fn copy_out(&mut self, moves: &[Move]) -> Result<Vec<Vec<u8>>, ModelError> {
         let used = u64::from(self.residency.used_cells());
         let mut saved = Vec::new();
         for step in moves {
@@ -184,14 +184,14 @@ impl<M: Model> Engine<M> {
         }
         for (sequence, held) in (0..).zip(held) {
             if held < self.residency.len(sequence) {
-                self.lost(sequence, held);
+                self.note_loss(sequence, held);
             }
         }
     }
 
     /// Notes that a sequence holds its first `held` cells only. If it is a running request's, the
     /// next steps compute the others again.
-    fn lost(&mut self, sequence: SequenceId, held: u32) {
+    fn note_loss(&mut self, sequence: SequenceId, held: u32) {
         if self.residency.is_idle(sequence) {
             self.residency.evict(sequence, held);
             return;

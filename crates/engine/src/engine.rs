@@ -35,7 +35,8 @@ pub struct EngineOptions {
     /// Who is admitted first, and who gives way.
     pub policy: PolicySpec,
     /// Prefill tokens added to a step in which others decode. Small keeps their inter-token
-    /// latency low; large computes prompts more efficiently.
+    /// latency low; large computes prompts more efficiently. Whole tiles of attention are best
+    /// ([`TILE`](crate::TILE)).
     pub prefill_chunk: usize,
     /// Draft tokens verified per sequence and step, at most.
     pub max_draft: usize,
