@@ -100,6 +100,7 @@ impl Bench {
             resident: Vec::new(),
             rows: Vec::new(),
             copied: 0.0,
+            tiled: false,
         };
         let planned = Rc::new(Cell::new(None));
         let model = Timed {

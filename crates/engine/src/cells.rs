@@ -5,6 +5,7 @@
 //! knows; here they are numbers, so taking, sharing and dropping thousands changes a few counts.
 
 use crate::SequenceId;
+use crate::compaction::Move;
 
 type RunId = u32;
 
@@ -160,6 +161,35 @@ impl CellTree {
             }
             run = parent;
         }
+    }
+
+    /// By which moves the sequences, in this order, get their cells when all are empty.
+    pub(crate) fn moves(&self, order: &[SequenceId]) -> Vec<Move> {
+        let mut moves = Vec::new();
+        // The first sequence that gets a run.
+        let mut given: Vec<Option<SequenceId>> = vec![None; self.runs.len()];
+        for &to in order {
+            let mut path = Vec::new();
+            let mut run = self.tip(to);
+            while run != ROOT && given[run as usize].is_none() {
+                path.push(run);
+                run = self.run(run).parent;
+            }
+            if let Some(from) = given[run as usize] {
+                let tokens = self.run(run).end;
+                moves.push(Move::Share { from, to, tokens });
+            }
+            for run in path.into_iter().rev() {
+                given[run as usize] = Some(to);
+                let to_end = self.run(run).end;
+                moves.push(Move::Restore {
+                    sequence: to,
+                    from: to_end - self.length(run),
+                    to: to_end,
+                });
+            }
+        }
+        moves
     }
 
     fn run(&self, run: RunId) -> &Run {

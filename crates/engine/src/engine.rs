@@ -7,6 +7,7 @@ use agentinfer_sam::{Drafter, NoDrafts, Origin, Speculation};
 use agentinfer_sched::{CostModel, Policy, PolicySpec, View};
 use tokio::sync::mpsc;
 
+use crate::compaction::Compaction;
 use crate::constraint::ConstraintFactory;
 use crate::drafting::Drafting;
 use crate::event::{Event, FinishReason, Started};
@@ -35,7 +36,8 @@ pub struct EngineOptions {
     /// Who is admitted first, and who gives way.
     pub policy: PolicySpec,
     /// Prefill tokens added to a step in which others decode. Small keeps their inter-token
-    /// latency low; large computes prompts more efficiently.
+    /// latency low; large computes prompts more efficiently. Whole tiles of attention are best
+    /// ([`TILE`](crate::TILE)).
     pub prefill_chunk: usize,
     /// How many drafted tokens are verified.
     pub speculation: Speculation,
@@ -83,6 +85,7 @@ pub struct Engine<M> {
     pub(crate) drafting: Drafting,
     pub(crate) stats: Arc<EngineStats>,
     pub(crate) residency: Residency,
+    pub(crate) compaction: Compaction,
     /// Evicted cells; none if nothing is kept.
     pub(crate) store: Option<Store>,
     pub(crate) sessions: Sessions,
@@ -136,6 +139,7 @@ impl<M: Model> Engine<M> {
             least_served: 0.0,
             costs: CostModel::default(),
             pace: Pace::default(),
+            compaction: Compaction::new(&model),
             model,
             limits,
             vocabulary,

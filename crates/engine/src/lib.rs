@@ -29,6 +29,7 @@
 //! ```
 
 mod cells;
+mod compaction;
 mod constraint;
 mod drafting;
 mod engine;
@@ -64,7 +65,7 @@ pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;
 pub use event::{Completion, Event, Finish, FinishReason, Started, TokenEvent, TokenLogprob};
 pub use handle::EngineHandle;
-pub use model::{Batch, Entry, Model, ModelError, ModelLimits, SequenceId};
+pub use model::{Batch, Entry, Model, ModelError, ModelLimits, SequenceId, TILE};
 pub use request::{Constraint, Hints, Request, Sampling};
 pub use sim::{LatencyCurve, SimModel, SimVocabulary};
 pub use stats::{EngineStats, StatsSnapshot};

@@ -33,12 +33,33 @@ pub struct Entry {
     pub logits: bool,
 }
 
-/// The tokens of one forward pass. Tokens of one sequence stand together in order of position.
+/// The tokens of one forward pass. Tokens of one sequence stand together in order of position, and
+/// sequences that decode, all of whose tokens want logits, before those that prefill.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The tokens.
     pub entries: Vec<Entry>,
 }
+
+impl Batch {
+    /// What a model that [attends in tiles](Model::attends_in_tiles) computes one after the other:
+    /// what decodes, which may be nothing, then the rest. Together, the attention of one token that
+    /// decodes would cost as much as that of a tile of them.
+    pub fn passes(&self) -> [&[Entry]; 2] {
+        let entries = &self.entries;
+        let prompts = entries.iter().position(|entry| !entry.logits);
+        let decodes = match entries.len() {
+            // So few are not computed in tiles.
+            0..TILE => 0,
+            _ => prompts.unwrap_or(0),
+        };
+        let (decodes, prompts) = entries.split_at(decodes);
+        [decodes, prompts]
+    }
+}
+
+/// Tokens, and cells, of a tile of attention: `ggml_fa_tile_config` of llama.cpp.
+pub const TILE: usize = 64;
 
 /// A causal language model with a KV cache of shared cells.
 ///
@@ -62,6 +83,14 @@ pub trait Model {
 
     /// Shortens `sequence` to its first `tokens` cells; with 0 it is empty and its id unused.
     fn truncate(&mut self, sequence: SequenceId, tokens: u32);
+
+    /// Whether batches of [`TILE`] tokens and more attend in tiles: so many tokens at a time, each
+    /// to every tile of cells of which any of them needs one. Then a sequence whose cells lie among
+    /// those of others pays for theirs, so the engine lays cells out anew from time to time. So
+    /// does llama.cpp on a CPU.
+    fn attends_in_tiles(&self) -> bool {
+        false
+    }
 
     /// What tells apart whether cells that were saved fit this model: its weights, the form of
     /// its cells, the version of what computes them. None, which it is unless implemented, if

@@ -33,6 +33,18 @@ pub(crate) struct Stored {
     path: VecDeque<(usize, Key)>,
 }
 
+impl Stored {
+    /// Tokens still to be copied back, in whole chunks.
+    pub(crate) fn tokens_to_copy(&self) -> usize {
+        self.path.len() * CHUNK_TOKENS
+    }
+
+    /// Gives up what is still to be copied back.
+    pub(crate) fn copy_nothing(&mut self) {
+        self.path.clear();
+    }
+}
+
 impl<M: Model> Engine<M> {
     /// Keeps offloaded cells on disk too, in at most so many bytes below `folder`, where they are
     /// found again by the next process that serves the same model.
@@ -124,6 +136,7 @@ impl<M: Model> Engine<M> {
             restored += copied.unwrap_or(0);
         }
         add(&self.stats.restored_tokens, restored as u64);
+        self.compaction.restored += restored;
         self.next_stored(id).is_none()
     }
 

@@ -8,6 +8,7 @@
 use agentinfer_sched::Resident;
 
 use crate::cells::CellTree;
+use crate::compaction::Move;
 use crate::prefixes::{Cursor, PrefixTree};
 use crate::{SequenceId, Token};
 
@@ -180,6 +181,18 @@ impl Residency {
     pub(crate) fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
         self.cells.share(from, to, tokens);
         self.prefixes.fork(from, to, tokens);
+    }
+
+    /// By which moves all sequences get their cells anew, once they are empty. Those come first that
+    /// stay longest, so that what is evicted and filled again lies together.
+    pub(crate) fn moves(&self) -> Vec<Move> {
+        let used = |id: &SequenceId| match self.usage[*id as usize] {
+            Use::Idle { last_used, .. } => last_used,
+            _ => f64::INFINITY,
+        };
+        let mut order: Vec<SequenceId> = (0..self.usage.len() as SequenceId).collect();
+        order.sort_by(|a, b| used(b).total_cmp(&used(a)));
+        self.cells.moves(&order)
     }
 
     /// Shortens sequence `id` to its first `tokens` tokens.

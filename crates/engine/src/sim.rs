@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{Batch, Model, ModelError, ModelLimits, SequenceId, Token, Vocabulary};
+use crate::{Batch, Entry, Model, ModelError, ModelLimits, SequenceId, Token, Vocabulary};
 
 /// Seconds of a forward pass. Each part is a curve of measured points with rising first numbers:
 /// straight lines between them, the slope of the last two beyond them, nothing where there are no
@@ -19,6 +19,9 @@ pub struct LatencyCurve {
     pub rows: Vec<(u32, f64)>,
     /// Seconds per token to copy its cell out of the model, or back.
     pub copied: f64,
+    /// Whether attention is computed in tiles, so that a batch takes [two passes](Batch::passes),
+    /// and the engine lays cells out anew; the curve is that of cells that lie well.
+    pub tiled: bool,
 }
 
 impl Default for LatencyCurve {
@@ -44,6 +47,7 @@ impl Default for LatencyCurve {
             resident: Vec::new(),
             rows: Vec::new(),
             copied: 2e-5,
+            tiled: false,
         }
     }
 }
@@ -51,10 +55,21 @@ impl Default for LatencyCurve {
 impl LatencyCurve {
     /// Seconds that a forward pass takes while so many cells are resident.
     pub fn seconds(&self, batch: &Batch, resident_cells: usize) -> f64 {
-        let tokens = batch.entries.len() as f64;
-        let positions = batch.entries.iter().map(|entry| f64::from(entry.position));
+        let passes = match self.tiled {
+            true => batch.passes(),
+            false => [&[], &batch.entries[..]],
+        };
+        let passes = passes.iter().filter(|entries| !entries.is_empty());
+        passes
+            .map(|entries| self.pass(entries, resident_cells))
+            .sum()
+    }
+
+    fn pass(&self, entries: &[Entry], resident_cells: usize) -> f64 {
+        let tokens = entries.len() as f64;
+        let positions = entries.iter().map(|entry| f64::from(entry.position));
         let context = positions.sum::<f64>() / tokens;
-        let rows = batch.entries.iter().filter(|entry| entry.logits).count();
+        let rows = entries.iter().filter(|entry| entry.logits).count();
         at(&self.points, tokens)
             + at(&self.context, tokens) * context
             + at(&self.resident, tokens) * resident_cells as f64
@@ -216,6 +231,10 @@ impl Model for SimModel {
         self.drop_cells(&dropped);
     }
 
+    fn attends_in_tiles(&self) -> bool {
+        self.curve.tiled
+    }
+
     fn saved_format(&self) -> Option<String> {
         Some("simulated".to_owned())
     }
@@ -334,6 +353,7 @@ mod tests {
             resident: vec![(0, 0.0), (1, 0.01)],
             rows: vec![(1, 0.0), (2, 0.5)],
             copied: 0.0,
+            tiled: false,
         };
         let limits = SimModel::default().limits();
         let mut model = SimModel::new(limits, curve);
@@ -361,5 +381,48 @@ mod tests {
         let second = step(&[(0, 1, true), (1, 2, true)]);
         let expected = 2.0 + 0.3 * 1.5 + 3.0 * 0.02 + 0.5;
         assert!((second - expected).abs() < 1e-9, "{second}");
+    }
+
+    #[test]
+    fn in_tiles_what_decodes_and_what_prefills_are_two_passes() {
+        let whole = LatencyCurve {
+            points: vec![(1, 1.0), (201, 3.0)],
+            context: vec![(1, 0.1), (2, 0.1)],
+            ..LatencyCurve::default()
+        };
+        let tiled = LatencyCurve {
+            tiled: true,
+            ..whole.clone()
+        };
+        // Tokens that decode after 10 others, and those of a prompt; entries of the first pass.
+        for (decodes, prompt, first) in [
+            (0, 100, 0),
+            (2, 61, 0),
+            (2, 62, 2),
+            (70, 0, 0),
+            (70, 10, 70),
+        ] {
+            let part = |sequence, start: u32, tokens, logits| {
+                (start..start + tokens).map(move |position| Entry {
+                    token: 7,
+                    position,
+                    sequence,
+                    logits,
+                })
+            };
+            let batch = |decodes, prompt| Batch {
+                entries: part(0, 10, decodes, true)
+                    .chain(part(1, 0, prompt, false))
+                    .collect(),
+            };
+            let both = batch(decodes, prompt);
+            assert_eq!(both.passes().map(<[_]>::len)[0], first);
+            let seconds = tiled.seconds(&both, 0);
+            let expected = match first {
+                0 => whole.seconds(&both, 0),
+                _ => whole.seconds(&batch(decodes, 0), 0) + whole.seconds(&batch(0, prompt), 0),
+            };
+            assert!((seconds - expected).abs() < 1e-9, "{decodes} {prompt}");
+        }
     }
 }

@@ -59,6 +59,10 @@ stats! {
     cached_tokens,
     /// Nanoseconds of copying cells out of the model and back.
     copy_nanoseconds,
+    /// Times that all cells were laid out anew.
+    compactions,
+    /// Of the copying, nanoseconds of that.
+    compaction_nanoseconds,
     /// Tokens whose cells were copied out of the model.
     offloaded_tokens,
     /// Tokens whose cells were copied back instead of computed.

@@ -52,9 +52,12 @@ impl<M: Model> Engine<M> {
         self.attend_disk();
         self.attend_clients();
         self.admit();
+        let admitted = plan.elapsed();
+        self.compact_if_worth_it();
+        let plan = Instant::now();
         let mut shares = std::mem::take(&mut self.shares);
         let work = self.form_batch(&mut shares);
-        self.planned = plan.elapsed();
+        self.planned = admitted + plan.elapsed();
         let formed = self.model.now();
         if shares.is_empty() {
             self.shares = shares;
@@ -84,6 +87,8 @@ impl<M: Model> Engine<M> {
             Err(error) => self.lose(&shares, &EngineError::Model(error.to_string())),
         }
         self.batch.entries.clear();
+        let filled = shares.iter().map(|share| share.count - share.drafted);
+        self.compaction.filled(filled, self.residency.used_cells());
         self.shares = shares;
         let end = self.model.now();
         let nanoseconds = |seconds: f64| (seconds * 1e9) as u64;

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Completion, Constraint, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish,
-    FinishReason, Guess, LatencyCurve, Model, ModelLimits, Origin, PolicySpec, Request, Sampling,
-    SimModel, SimVocabulary, Speculation, Token, TokenEvent,
+    Batch, Completion, Constraint, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish,
+    FinishReason, Guess, LatencyCurve, Model, ModelError, ModelLimits, Origin, PolicySpec,
+    Progress, Request, Sampling, SequenceId, SimModel, SimVocabulary, Speculation, Token,
+    TokenEvent,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -292,6 +293,123 @@ proptest! {
                 let (events, finish) = events(completion);
                 prop_assert_eq!(finish.completion_tokens as usize, events.len());
                 prop_assert_eq!(&(events, finish.reason, finish.text), expected);
+            }
+        }
+    }
+}
+
+/// A model that sometimes cannot put cells back.
+struct Forgetful {
+    model: SimModel,
+    random: fastrand::Rng,
+    /// One of so many copies fails; none if 0.
+    fails: usize,
+}
+
+impl Model for Forgetful {
+    fn limits(&self) -> ModelLimits {
+        self.model.limits()
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<(), ModelError> {
+        self.model.forward(batch)
+    }
+
+    fn logits(&self, index: usize) -> &[f32] {
+        self.model.logits(index)
+    }
+
+    fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
+        self.model.share(from, to, tokens);
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, tokens: u32) {
+        self.model.truncate(sequence, tokens);
+    }
+
+    fn attends_in_tiles(&self) -> bool {
+        self.model.attends_in_tiles()
+    }
+
+    fn saved_format(&self) -> Option<String> {
+        self.model.saved_format()
+    }
+
+    fn save(&mut self, sequence: SequenceId, from: u32, to: u32) -> Result<Vec<u8>, ModelError> {
+        self.model.save(sequence, from, to)
+    }
+
+    fn restore(
+        &mut self,
+        sequence: SequenceId,
+        from: u32,
+        tokens: u32,
+        saved: &[u8],
+    ) -> Result<(), ModelError> {
+        if self.fails > 0 && self.random.usize(..self.fails) == 0 {
+            return Err(ModelError("forgotten".to_owned()));
+        }
+        self.model.restore(sequence, from, tokens, saved)
+    }
+
+    fn now(&self) -> f64 {
+        self.model.now()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn cells_laid_out_anew_at_any_moment_change_nothing(
+        case in case(),
+        every in 1usize..12,
+        fails in prop::sample::select(vec![0usize, 3, 20]),
+        seed in any::<u64>(),
+    ) {
+        let expected: Vec<Vec<Token>> = case.requests.iter().map(alone).collect();
+        let whole = case.requests.iter().zip(&expected);
+        let known = whole.map(|(request, said)| [&request.prompt[..], said].concat()).collect();
+        let options = EngineOptions {
+            policy: case.policy,
+            offload_bytes: match case.offload {
+                Offload::Host(bytes) => bytes,
+                _ => 0,
+            },
+            ..EngineOptions::default()
+        };
+        let curve = LatencyCurve { tiled: true, ..LatencyCurve::default() };
+        let mut random = fastrand::Rng::with_seed(seed);
+        let model = Forgetful {
+            model: SimModel::new(limits(case.cells, case.sequences), curve),
+            random: random.fork(),
+            fails,
+        };
+        let mut engine = Engine::new(model, Arc::new(SimVocabulary::default()), options);
+        if case.drafts {
+            engine = engine.with_drafter(Box::new(Oracle(known, Default::default())));
+        }
+        let mut completions = Vec::new();
+        let mut requests = case.requests.iter();
+        loop {
+            if random.usize(..every) == 0 {
+                prop_assert!(engine.compact());
+            }
+            if let Some(request) = requests.next() {
+                let completion = engine.submit(request.clone()).expect("a valid request");
+                completions.push(Some(completion));
+            } else if let Some(cancelled) = case.cancelled.iter().position(|cancelled| *cancelled) {
+                // One leaves in the middle of it all; the others stay to the end.
+                completions[cancelled] = None;
+            }
+            let progress = engine.step();
+            if progress == Progress::Idle && requests.len() == 0 {
+                break;
+            }
+        }
+        for (completion, expected) in completions.into_iter().zip(&expected) {
+            if let Some(completion) = completion {
+                prop_assert_eq!(&collect(completion).0, expected);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agentinfer_engine::{Batch, Model, ModelError, ModelLimits, SequenceId};
+use agentinfer_engine::{Batch, Entry, Model, ModelError, ModelLimits, SequenceId};
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::context::session::LlamaStateSeqFlags;
@@ -25,6 +25,10 @@ pub struct LlamaModel {
     lengths: Vec<u32>,
     /// What tells apart which saved cells fit; none if cells cannot be saved piece by piece.
     saved_format: Option<String>,
+    /// Whether the CPU computes the attention.
+    on_cpu: bool,
+    /// Logits of the first of the last batch's passes, where it took two.
+    first_logits: Vec<f32>,
     start: Instant,
     _weights: Arc<Weights>,
 }
@@ -39,6 +43,7 @@ impl LlamaModel {
         parameters: LlamaContextParams,
         context_tokens: u32,
         saved_format: Option<String>,
+        on_cpu: bool,
     ) -> Result<Self, String> {
         // The last one is the workbench of `save` and `restore`.
         let sequences = parameters.n_seq_max() - 1;
@@ -59,6 +64,8 @@ impl LlamaModel {
             batch: LlamaBatch::new(limits.batch_tokens as usize, 1),
             lengths: vec![0; sequences as usize],
             saved_format,
+            on_cpu,
+            first_logits: Vec::new(),
             context,
             limits,
             start: Instant::now(),
@@ -90,6 +97,25 @@ impl LlamaModel {
         self.context
             .kv_cache_seq_rm(workbench, None, None)
             .expect("attention-only models, the only ones opened, remove any range");
+    }
+
+    /// Computes checked entries.
+    fn pass(&mut self, entries: &[Entry]) -> Result<(), ModelError> {
+        self.batch.clear();
+        for entry in entries {
+            let sequence = [entry.sequence as i32];
+            let token = LlamaToken(entry.token as i32);
+            self.batch
+                .add(token, entry.position as i32, &sequence, entry.logits)
+                .map_err(|error| ModelError(error.to_string()))?;
+        }
+        self.context
+            .decode(&mut self.batch)
+            .map_err(|error| ModelError(error.to_string()))?;
+        for entry in entries {
+            self.lengths[entry.sequence as usize] = entry.position + 1;
+        }
+        Ok(())
     }
 
     /// Refuses what llama.cpp would abort on.
@@ -126,25 +152,29 @@ impl Model for LlamaModel {
 
     fn forward(&mut self, batch: &Batch) -> Result<(), ModelError> {
         self.check(batch)?;
-        self.batch.clear();
-        for entry in &batch.entries {
-            let sequence = [entry.sequence as i32];
-            let token = LlamaToken(entry.token as i32);
-            self.batch
-                .add(token, entry.position as i32, &sequence, entry.logits)
-                .map_err(|error| ModelError(error.to_string()))?;
+        let [first, second] = match self.on_cpu {
+            true => batch.passes(),
+            false => [&[], &batch.entries[..]],
+        };
+        self.first_logits.clear();
+        if !first.is_empty() {
+            self.pass(first)?;
+            // The next pass overwrites them.
+            for row in 0..first.len() {
+                let logits = self.context.get_logits_ith(row as i32);
+                self.first_logits.extend_from_slice(logits);
+            }
         }
-        self.context
-            .decode(&mut self.batch)
-            .map_err(|error| ModelError(error.to_string()))?;
-        for entry in &batch.entries {
-            self.lengths[entry.sequence as usize] = entry.position + 1;
-        }
-        Ok(())
+        self.pass(second)
     }
 
     fn logits(&self, index: usize) -> &[f32] {
-        self.context.get_logits_ith(index as i32)
+        let length = self.limits.vocabulary as usize;
+        let first = self.first_logits.len() / length;
+        match index.checked_sub(first) {
+            Some(row) => self.context.get_logits_ith(row as i32),
+            None => &self.first_logits[index * length..][..length],
+        }
     }
 
     fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
@@ -158,6 +188,10 @@ impl Model for LlamaModel {
             .kv_cache_seq_rm(sequence as i32, Some(tokens), None)
             .expect("attention-only models, the only ones opened, remove any range");
         self.lengths[sequence as usize] = tokens.min(self.lengths[sequence as usize]);
+    }
+
+    fn attends_in_tiles(&self) -> bool {
+        self.on_cpu
     }
 
     fn saved_format(&self) -> Option<String> {

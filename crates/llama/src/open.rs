@@ -198,7 +198,15 @@ pub fn open(path: &Path, options: &LlamaOptions) -> Result<Opened, LlamaError> {
         .with_flash_attention_policy(FLASH_ATTENTION_ON)
         .with_no_perf(true);
     let saved_format = saved_format(path, &weights, &file.architecture);
-    let model = LlamaModel::new(backend, weights, context, context_tokens, saved_format);
+    let on_cpu = options.gpu_layers == 0 || !backend.supports_gpu_offload();
+    let model = LlamaModel::new(
+        backend,
+        weights,
+        context,
+        context_tokens,
+        saved_format,
+        on_cpu,
+    );
     let model = model.map_err(|message| LlamaError::Context {
         cells: options.cells,
         message,

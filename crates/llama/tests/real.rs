@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agentinfer_engine::{
-    Completion, Engine, EngineHandle, EngineOptions, Event, Request, Sampling, Token, Vocabulary,
+    Completion, Engine, EngineHandle, EngineOptions, Event, Progress, Request, Sampling, Token,
+    Vocabulary,
 };
 use agentinfer_llama::{LlamaError, LlamaOptions, open, open_vocabulary};
 
@@ -43,7 +44,11 @@ fn collect(mut completion: Completion) -> Vec<(Token, f32)> {
 }
 
 fn request(handle: &EngineHandle, text: &str) -> Request {
-    let prompt = handle.vocabulary().tokenize(text, false, true);
+    greedy(&**handle.vocabulary(), text)
+}
+
+fn greedy(vocabulary: &dyn Vocabulary, text: &str) -> Request {
+    let prompt = vocabulary.tokenize(text, false, true);
     let sampling = Sampling {
         logprobs: Some(2),
         ..Sampling::default()
@@ -190,6 +195,55 @@ fn offloaded_cells_say_what_they_said() {
         assert_same(&run(&second, text), said, "in the next process");
     }
     assert_eq!(second.stats().prefill_tokens, 0, "all was found on disk");
+}
+
+/// Prompts come while others decode, so that steps take two passes; there is room for a few only,
+/// so that cells are evicted and filled again.
+#[test]
+fn cells_laid_out_anew_say_what_they_said() {
+    let trunk = "Rain falls on hills and rivers carry it to the sea again. ".repeat(6);
+    let texts = QUESTIONS.map(|question| format!("{trunk}{}", question.repeat(12)));
+    let play = |every: Option<usize>| {
+        let options = LlamaOptions {
+            cells: 512,
+            sequences: 8,
+            threads: Some(1),
+            gpu_layers: 0,
+            ..Default::default()
+        };
+        let opened = open(&model_path(), &options).expect("the test model opens");
+        let vocabulary = opened.vocabulary.clone();
+        let options = EngineOptions {
+            offload_bytes: 0,
+            ..EngineOptions::default()
+        };
+        let mut engine = Engine::new(opened.model, opened.vocabulary, options);
+        let mut texts = texts.iter().peekable();
+        let mut completions = Vec::new();
+        for step in 0.. {
+            if let Some(text) = texts.next_if(|_| step % 3 == 0) {
+                let submitted = engine.submit(greedy(&*vocabulary, text));
+                completions.push(submitted.expect("a valid request"));
+            }
+            if every.is_some_and(|every| step % every == 0) {
+                assert!(engine.compact(), "cells can be copied");
+            }
+            if engine.step() == Progress::Idle && texts.peek().is_none() {
+                break;
+            }
+        }
+        let said: Vec<_> = completions.into_iter().map(collect).collect();
+        (said, engine.stats())
+    };
+    let (said, before) = play(None);
+    let (again, after) = play(Some(4));
+    assert!(before.evictions > 0, "{before:?}");
+    assert!(after.compactions > before.compactions + 10, "{after:?}");
+    // What was shared still is, or less would have fitted.
+    assert_eq!(after.evicted_cells, before.evicted_cells);
+    for ((said, again), question) in said.iter().zip(&again).zip(QUESTIONS) {
+        assert_same(again, said, question);
+    }
 }
 
 #[test]

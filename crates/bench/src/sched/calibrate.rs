@@ -74,6 +74,7 @@ pub(super) fn calibrate(model: &mut impl Model) -> Result<LatencyCurve, BenchErr
         resident: Vec::new(),
         rows,
         copied,
+        tiled: probe.model.attends_in_tiles(),
     };
     for (index, &tokens) in sizes.iter().enumerate() {
         let resident = ((beside[index] - empty[index]) / cells).max(0.0);
@@ -194,6 +195,7 @@ mod tests {
             resident: line(3e-7),
             rows: vec![(0, -0.004), (1, 0.0), (16, 0.06)],
             copied: 3e-5,
+            tiled: true,
         };
         let limits = ModelLimits {
             cells: CELLS,
