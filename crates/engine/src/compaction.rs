@@ -3,8 +3,8 @@
 //! New cells go wherever others were freed, and sequences that decode side by side take turns. On a
 //! model that [attends in tiles](crate::Model::attends_in_tiles) a sequence pays for every tile in
 //! which one of its cells lies, so prefill gets slower and slower towards the price of all that is
-//! resident (measured: half as fast after some minutes of full memory). Which cells lie where only the
-//! model knows; the engine counts those that were filled in a way that scatters.
+//! resident (measured: half as fast after some minutes of full memory). Which cells lie where only
+//! the model knows; the engine counts those that were filled in a way that scatters.
 //!
 //! All cells are copied out, dropped, and copied back sequence by sequence; what several sequences
 //! hold is copied once and shared anew. The ledger stays as it is.
@@ -20,8 +20,7 @@ use crate::{Engine, Model, ModelError, SequenceId};
 const LEAST_SHARE: f64 = 0.25;
 
 /// Copying a cell out and back takes as long as so many tokens' attention to it, with some margin.
-/// Measured on Qwen2.5-Coder 0.5B: 6 (6 microseconds by 1). Where fewer heads share a cell both take
-/// longer.
+/// Measured on Qwen2.5-Coder 0.5B: 6 (6 microseconds by 1). A larger model takes longer for both.
 const TOKENS_OF_A_COPY: f64 = 16.0;
 
 /// Bytes of host memory for all cells at once. Where more are used, cells stay where they are:
@@ -111,8 +110,8 @@ impl<M: Model> Engine<M> {
     }
 
     /// Lays the cells out anew, sequence by sequence; [`step`](Self::step) does so itself when it
-    /// pays. Changes nothing but the time that later steps take. Returns whether it was done: not if
-    /// the model cannot copy cells, or they are too many.
+    /// pays. Changes nothing but the time that later steps take. Returns whether it was done: not
+    /// if the model cannot copy cells, or they are too many.
     pub fn compact(&mut self) -> bool {
         let begin = self.model.now();
         let moves = self.residency.moves();

@@ -183,8 +183,8 @@ impl Residency {
         self.prefixes.fork(from, to, tokens);
     }
 
-    /// By which moves all sequences get their cells anew, once they are empty. Those come first that
-    /// stay longest, so that what is evicted and filled again lies together.
+    /// By which moves all sequences get their cells anew, once they are empty. Those come first
+    /// that stay longest, so that what is evicted and filled again lies together.
     pub(crate) fn moves(&self) -> Vec<Move> {
         let used = |id: &SequenceId| match self.usage[*id as usize] {
             Use::Idle { last_used, .. } => last_used,
