@@ -117,8 +117,8 @@ pub(crate) struct RawEngine {
     pub(crate) policy: Option<String>,
     /// Where drafts of what comes next come from, which the model verifies several at a time and
     /// which never change what it says: off, forced (tokens that a grammar or JSON schema leaves no
-    /// choice about), session (these, and what was said before in the same session), or full (these,
-    /// and what was said in past sessions, which --corpus-dir keeps) [default: full with
+    /// choice about), session (these, and what was said before in the same session), or full
+    /// (these, and what was said in past sessions, which --corpus-dir keeps) [default: full with
     /// --corpus-dir, else session].
     #[arg(long, env = "AGENTINFER_SPEC", value_name = "DRAFTS")]
     pub(crate) spec: Option<String>,
@@ -444,12 +444,16 @@ mod tests {
             "[server]\nhost = \"::\"\nport = 9\napi_keys = [\"a\", \"b\"]\nmax_body_bytes = 10\n\
              max_concurrent_requests = 11\ndrain_seconds = 12\n\
              [engine]\ncontext = 100\ncells = 200\nparallel = 32\nmax_requests = 33\n\
-             policy = \"paper:k=2\"\nspec = \"off\"\nspec_budget = \"paper:batch=4\"\n\
+             policy = \"paper:k=2\"\nspec = \"off\"\ncorpus_dir = \"said\"\ncorpus_mib = 40\nspec_budget = \"paper:batch=4\"\n\
              prefill_chunk = 34\nbatch = 35\nthreads = 36\n\
              gpu_layers = 37\nsched_trace = \"t.jsonl\"\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n",
         );
         raw.models.small = Some(model(dir.path()));
-        let Config { tiers, server } = raw.validate().unwrap();
+        let Config {
+            tiers,
+            corpus,
+            server,
+        } = raw.validate().unwrap();
         assert_eq!((server.host.as_str(), server.port), ("::", 9));
         assert_eq!(server.api_keys, ["a", "b"]);
         assert_eq!(
@@ -469,6 +473,11 @@ mod tests {
         assert_eq!(engine.prefill_chunk, 34);
         assert_eq!(engine.policy.to_string(), "paper:k=2");
         assert_eq!(tier.drafts, Drafts::Off);
+        let corpus = corpus.unwrap();
+        assert_eq!(
+            (corpus.folder.as_path(), corpus.bytes),
+            (Path::new("said"), 40 * MIB)
+        );
         let budget = engine.speculation.to_string();
         assert_eq!(budget, "paper:context=32768:batch=4");
         assert_eq!(tier.sched_trace.as_deref(), Some(Path::new("t.jsonl")));
@@ -518,6 +527,7 @@ mod tests {
                 "policy: \"lifo\" is no policy",
             ),
             ("[engine]\nspec = \"on\"", "spec: \"on\" is no source"),
+            ("[engine]\nspec = \"full\"", "give corpus_dir"),
             (
                 "[engine]\nspec_budget = \"fixed:tokens=0\"",
                 "spec_budget: tokens: 0 is outside",

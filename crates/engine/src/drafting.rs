@@ -118,8 +118,8 @@ impl<M: Model> Engine<M> {
         left.sum::<usize>().min(self.options.prefill_chunk)
     }
 
-    /// Has what may follow in running sequence `index` proposed: first what its grammar forces, then
-    /// what the drafter guesses, up to what the grammar refuses.
+    /// Has what may follow in running sequence `index` proposed: first what its grammar forces,
+    /// then what the drafter guesses, up to what the grammar refuses.
     fn propose(&mut self, index: usize, load: &Load, least: f32) {
         let sequence = &mut self.running[index];
         let context = sequence.tokens.len();

@@ -159,7 +159,7 @@ mod tests {
         let open = || Arc::new(Segments::open(folder.path(), 1 << 20).expect("opens"));
         let vocabulary = SimVocabulary::default();
         let segments = open();
-        let new = |segments| drafter(Drafts::Full, &vocabulary, Some(segments));
+        let new = |segments: &Arc<Segments>| drafter(Drafts::Full, &vocabulary, Some(segments));
         let mut drafter = new(&segments).expect("a drafter");
         assert_eq!(said(&mut *drafter, 1, true), 0);
         segments.settle();

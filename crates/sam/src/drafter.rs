@@ -130,7 +130,7 @@ impl AgentSam {
         self
     }
 
-    /// Sets what past sessions of a tenant said; sequences that begin from now on are drafted by it.
+    /// Sets what past sessions of a tenant said; it drafts sequences that begin from now on.
     pub fn set_corpus(&mut self, tenant: u64, corpus: Arc<Corpus>) {
         self.corpora.insert(tenant, corpus);
     }
@@ -140,9 +140,9 @@ impl AgentSam {
         self.begun
     }
 
-    /// Puts the sessions aside of which no sequence runs, and none has begun after the first `begun`
-    /// ones: what the model said in them can be [taken](Self::take_paused) for the corpus. Those
-    /// that come back are indexed again from their prompts.
+    /// Puts the sessions aside of which no sequence runs, and none has begun after the first
+    /// `begun` ones: what the model said in them can be [taken](Self::take_paused) for the
+    /// corpus. Those that come back are indexed again from their prompts.
     pub fn pause(&mut self, begun: u64) {
         let unused = self.sessions.iter();
         let unused = unused.filter(|(_, held)| held.used <= begun && held.session.is_idle());

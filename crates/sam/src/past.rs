@@ -10,11 +10,11 @@ const OCCURRENCES: usize = 12;
 /// Tokens of the context that are compared, at most: as many as the segments have sorted.
 const LONGEST: usize = 64;
 
-/// While what agrees has at least so many tokens in common, it is followed instead of searched anew:
-/// shorter contexts hardly say anything else then.
+/// While what agrees has at least so many tokens in common, it is followed instead of searched
+/// anew: shorter contexts hardly say anything else then.
 const FOLLOWED: u8 = 4;
 
-/// A place in the corpus, and what followed there. Kept to be used again: it allocates nothing then.
+/// A place in the corpus, and what followed there. Kept to be used again without allocating.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
     /// The last tokens before the place.

@@ -111,7 +111,10 @@ proptest! {
         let length = at.index(text.len() + 1);
         let state = automaton.retrace(&text[..length]);
         // Later pushes may have parted the state of then; its occurrences are what counts.
-        let ends = |pattern: &[Token]| text.windows(pattern.len()).filter(|w| *w == pattern).count();
+        let ends = |pattern: &[Token]| {
+            let windows = text.windows(pattern.len());
+            windows.filter(|window| *window == pattern).count()
+        };
         if length > 0 {
             let found = automaton.length(state) as usize;
             prop_assert!(found >= length.min(64) && found <= length);

@@ -9,20 +9,23 @@ use super::prompts::{GOODS, MONTHS, PEOPLE, PLACES, one, sentence, two};
 
 /// The agents' instructions, about 250 tokens.
 pub(super) const AGENT_SYSTEM: &str = "\
-You are an agent of a logistics company. You work step by step: each of your messages is either one \
-tool call or exactly the text that was asked for, without an introduction and without comments.\n\n\
+You are an agent of a logistics company. You work step by step: each of your messages is either \
+one tool call or exactly the text that was asked for, without an introduction and without \
+comments.\n\n\
 # Tool\n\
 book_shipment(order_id: integer, origin: string, destination: string, goods: string, \
-quantity: integer, weight_kg: number, month: string, insured: boolean, notify: array of strings)\n\n\
-To call it, write one JSON object with the name of the tool and all of its arguments, as in this \
-example:\n\
+quantity: integer, weight_kg: number, month: string, insured: boolean, notify: array of \
+strings)\n\n\
+To call it, write one JSON object with the name of the tool and all of its arguments, as in \
+this example:\n\
 {\"name\": \"book_shipment\", \"arguments\": {\"order_id\": 10452, \"origin\": \"Metz\", \
 \"destination\": \"Porto\", \"goods\": \"filing cabinets\", \"quantity\": 14, \"weight_kg\": 760, \
-\"month\": \"March\", \"insured\": false, \"notify\": [\"the warehouse\", \"the sales office\"]}}\n\n\
+\"month\": \"March\", \"insured\": false, \"notify\": [\"the warehouse\", \
+\"the sales office\"]}}\n\n\
 # Rules\n\
-Quote word for word and never shorten a quote. When a file is to be changed, return the whole file \
-in one code block, also the lines that stay as they are. Change nothing that you were not asked to \
-change.";
+Quote word for word and never shorten a quote. When a file is to be changed, return the whole \
+file in one code block, also the lines that stay as they are. Change nothing that you \
+were not asked to change.";
 
 /// The kinds of work: tool calls, quotes, edits.
 pub(super) const KINDS: usize = 3;

@@ -9,7 +9,8 @@ use super::Case;
 use super::client::Timings;
 use super::results::{CaseResult, OURS, median};
 
-/// The arms that are ours, with their `--spec`: none, from the same session, from past sessions too.
+/// The arms that are ours, with their `--spec`: no drafts, from the same session, from past
+/// sessions too.
 pub(super) const SETTINGS: [(&str, &str); 3] = [
     (OFF, "off"),
     ("agentinfer:spec=session", "session"),

@@ -21,6 +21,10 @@ const STEPS: u64 = 32;
 /// not be more than is allowed.
 const AIM: f64 = 0.99;
 
+/// Drafts of full length that may be ahead of the budget: promising places come in bursts. Only a
+/// drafter that is always equally certain is held back by it.
+const RESERVE_DRAFTS: usize = 64;
+
 /// Decides before each step how much a drafter may propose.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
@@ -97,7 +101,8 @@ impl Pace {
             budget.guesses[class(reached)] += 1;
             verified += usize::from(reached >= self.least);
         }
-        draft.truncate(verified);
+        let reserve = RESERVE_DRAFTS * self.max_draft;
+        draft.truncate(verified.min(budget.left(reserve)));
         budget.drafted += draft.len() as u64;
         if budget.steps.is_multiple_of(STEPS) {
             self.least = budget.threshold();
@@ -106,6 +111,12 @@ impl Pace {
 }
 
 impl Budget {
+    /// Tokens that may be drafted now.
+    fn left(&self, reserve: usize) -> usize {
+        let allowed = AIM * self.tokens_per_step * self.steps as f64 + reserve as f64;
+        (allowed - self.drafted as f64).max(0.0) as usize
+    }
+
     fn threshold(&self) -> f32 {
         let allowed = AIM * self.tokens_per_step * self.steps as f64;
         // What was drafted too much with other thresholds is saved now, and the other way round.
@@ -174,7 +185,7 @@ mod tests {
             }
             let share = total as f64 / f64::from(steps) / tokens_per_step;
             let context = format!("{tokens_per_step} of {max_draft} from {least}: {share}");
-            assert!(share > 0.97 && share <= 1.0, "{context}");
+            assert!(share > 0.95 && share <= 1.0, "{context}");
         }
     }
 

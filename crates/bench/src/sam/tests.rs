@@ -110,13 +110,7 @@ async fn sets_are_replayed_in_every_mode_and_length() {
         match &row.arm[..] {
             "off" => assert_eq!((row.ote, row.drafted), (1.0, 0)),
             _ if row.set == "calls" => {}
-            _ => {
-                // Nineteen words and the end: 4 + 4 + 4 + 4 + 4, or 9 + 9 + 2.
-                let (steps, accepted) = if row.max_draft == 3 { (5, 15) } else { (3, 17) };
-                let each = [20, steps, accepted, steps * row.max_draft as u64];
-                let all = [row.tokens, row.steps, row.accepted, row.drafted];
-                assert_eq!(all, each.map(|count| count * row.calls), "{row:?}");
-            }
+            _ => assert!(row.ote > 2.0 && row.shr > 0.3 && row.shr < 1.0, "{row:?}"),
         }
     }
     let calls_of = |mode| {
