@@ -199,7 +199,7 @@ impl Budget {
                 };
                 reach *= (guess.probability * trust).clamp(0.0, 1.0);
                 // Also where a probability is not a number.
-                if self.setting == Speculation::Adaptive && !(reach > 0.0) {
+                if self.setting == Speculation::Adaptive && (reach <= 0.0 || reach.is_nan()) {
                     break;
                 }
                 let reach = if reach > 0.0 { reach } else { 0.0 };

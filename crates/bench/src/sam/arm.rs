@@ -42,13 +42,16 @@ pub struct CorpusSize {
 
 impl Arm for NoDrafts {}
 
+/// Makes an arm, given the tokens that end a turn.
+pub type Start = fn(&[Token]) -> Result<Box<dyn Arm>, BenchError>;
+
 /// A drafter that takes part, by name.
 #[derive(Clone, Copy, Debug)]
 pub struct Contender {
     /// The arm's name in the report.
     pub name: &'static str,
     /// A new one that knows nothing but which tokens end a turn.
-    pub start: fn(&[Token]) -> Result<Box<dyn Arm>, BenchError>,
+    pub start: Start,
 }
 
 impl Contender {

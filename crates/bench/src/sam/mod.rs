@@ -28,7 +28,7 @@ use std::thread;
 
 use serde::Serialize;
 
-pub use arm::{Arm, Contender, CorpusSize};
+pub use arm::{Arm, Contender, CorpusSize, Start};
 pub use options::SamOptions;
 pub use peer::Peer;
 pub use recording::Trials;
