@@ -93,7 +93,8 @@ pub enum BenchError {
     /// A peer's Python is not where it was said to be.
     #[error(
         "--peer-python: there is no Python at {}; make one with `python3 -m venv DIR` and \
-         `DIR/bin/pip install numpy arctic-inference==0.1.1`, and give DIR/bin/python", path.display()
+         `DIR/bin/pip install numpy arctic-inference==0.1.1`, and give DIR/bin/python",
+        path.display()
     )]
     MissingPython {
         /// What it was given as.

@@ -170,7 +170,12 @@ mod tests {
         let segments = open();
         segments.settle();
         let mut drafter = new(&segments).expect("a drafter");
-        assert_eq!(segments.stats().indexed, 2);
+        let namespace = Namespace {
+            tenant: 0,
+            tokenizer: fingerprint(&vocabulary),
+        };
+        // Two sessions of three tokens that they began with and twenty that they said.
+        assert_eq!(segments.corpus(namespace).tokens(), 46);
         assert!(said(&mut *drafter, 3, false) > 10);
     }
 

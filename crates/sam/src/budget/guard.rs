@@ -89,8 +89,8 @@ const FIRST_CREDIT: f64 = 8.0;
 const MOST_CREDIT: f64 = 32.0;
 
 /// The account of what drafts saved and cost: the promise that decoding with them is not slower
-/// than without, in the long run and over some dozen steps. Drafting pauses while it is overdrawn, and
-/// time pays in [`ALLOWANCE`].
+/// than without, in the long run and over some dozen steps. Drafting pauses while it is overdrawn,
+/// and time pays in [`ALLOWANCE`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Account {
     /// In seconds; none before the first step.
