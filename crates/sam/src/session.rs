@@ -94,14 +94,14 @@ impl Session {
 
     /// Adds to a line.
     pub(crate) fn extend(&mut self, line: u64, tokens: &[Token]) {
-        if let Some(line) = self.lines.iter_mut().find(|other| other.id == line) {
+        if let Some(line) = line_mut(&mut self.lines, line) {
             line.tokens.extend_from_slice(tokens);
         }
     }
 
     /// Indexes at most `most` tokens of a line. Returns whether all of it is indexed.
     pub(crate) fn index(&mut self, line: u64, most: usize) -> bool {
-        let Some(line) = self.lines.iter_mut().find(|other| other.id == line) else {
+        let Some(line) = line_mut(&mut self.lines, line) else {
             return false;
         };
         let new = &line.tokens[line.indexed..];
@@ -116,20 +116,19 @@ impl Session {
 
     /// Nobody grows the line any more.
     pub(crate) fn leave(&mut self, line: u64) {
-        if let Some(line) = self.lines.iter_mut().find(|other| other.id == line) {
+        if let Some(line) = line_mut(&mut self.lines, line) {
             line.busy = false;
         }
     }
 
     /// The tokens of a line.
     pub(crate) fn tokens(&self, line: u64) -> &[Token] {
-        let line = self.lines.iter().find(|other| other.id == line);
-        line.map_or(&[], |line| &line.tokens)
+        self.line(line).map_or(&[], |line| &line.tokens)
     }
 
     /// The place where an indexed line ends.
     pub(crate) fn end(&self, line: u64) -> Option<Cursor> {
-        let line = self.lines.iter().find(|other| other.id == line)?;
+        let line = self.line(line)?;
         Some(Cursor {
             state: line.end,
             length: self.automaton.length(line.end),
@@ -148,6 +147,10 @@ impl Session {
                 None => return cursor,
             }
         }
+    }
+
+    fn line(&self, id: u64) -> Option<&Line> {
+        self.lines.iter().find(|line| line.id == id)
     }
 
     fn shorter(&self, cursor: Cursor) -> Option<Cursor> {
@@ -213,6 +216,10 @@ impl Session {
             }
         }
     }
+}
+
+fn line_mut(lines: &mut [Line], id: u64) -> Option<&mut Line> {
+    lines.iter_mut().find(|line| line.id == id)
 }
 
 impl Source for View<'_> {
