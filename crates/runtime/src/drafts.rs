@@ -84,12 +84,10 @@ impl Remembering {
 
     fn hand_over(&mut self) {
         for paused in self.sam.take_paused() {
-            let session = Session {
-                key: paused.session ^ self.salt,
-                opening: paused.opening,
-                tokens: paused.tokens,
-            };
-            self.segments.index(self.namespace(paused.tenant), session);
+            let namespace = self.namespace(paused.tenant);
+            let mut session = Session::from(paused);
+            session.key ^= self.salt;
+            self.segments.index(namespace, session);
         }
     }
 }

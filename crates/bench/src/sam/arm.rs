@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentinfer_memory::{Namespace, Segments, Session};
+use agentinfer_memory::{Namespace, Segments};
 use agentinfer_sam::{AgentSam, Drafter, Guess, NoDrafts, Origin, Token};
 use tempfile::TempDir;
 
@@ -135,12 +135,7 @@ impl Drafter for Full {
         };
         self.sam.end_session(origin);
         for paused in self.sam.take_paused() {
-            let session = Session {
-                key: paused.session,
-                opening: paused.opening,
-                tokens: paused.tokens,
-            };
-            segments.index(NAMESPACE, session);
+            segments.index(NAMESPACE, paused.into());
         }
         segments.settle();
         let corpus = segments.corpus(NAMESPACE);

@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use agentinfer_sam::{Corpus, Token};
+use agentinfer_sam::{Corpus, Paused, Token};
 use fs4::fs_std::FileExt;
 use rustc_hash::FxHashMap;
 
@@ -45,6 +45,16 @@ pub struct Session {
     pub opening: usize,
     /// All its tokens.
     pub tokens: Vec<Token>,
+}
+
+impl From<Paused> for Session {
+    fn from(paused: Paused) -> Self {
+        Self {
+            key: paused.session,
+            opening: paused.opening,
+            tokens: paused.tokens,
+        }
+    }
 }
 
 /// Counts since the store was opened, and its present size.
