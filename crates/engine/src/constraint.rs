@@ -23,6 +23,7 @@ pub struct ConstraintFactory {
 }
 
 /// A compiled constraint and its state in one sequence.
+#[derive(Clone)]
 pub(crate) struct Matching {
     matcher: Matcher,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::constraint::ConstraintFactory;
+use crate::constraint::{ConstraintFactory, Matching};
 use crate::sequence::{Permit, Submission};
 use crate::stats::{EngineStats, add};
 use crate::{
@@ -24,7 +24,7 @@ const BLOCKED_POLL: Duration = Duration::from_millis(5);
 const MAX_EXPECTED: usize = 64;
 
 enum Command {
-    Submit(Box<Submission>),
+    Submit(Vec<Submission>),
     /// In how many seconds a session should make its next call.
     ExpectReturn {
         session: u64,
@@ -106,30 +106,53 @@ impl EngineHandle {
     /// [`EngineError::InvalidRequest`], [`EngineError::ContextOverflow`],
     /// [`EngineError::QueueFull`] and [`EngineError::Stopped`].
     pub fn submit(&self, request: Request) -> Result<Completion, EngineError> {
+        let mut completions = self.submit_all(vec![request])?;
+        Ok(completions.remove(0))
+    }
+
+    /// Hands requests to the engine that are of use only together: all of them, in order, or, if
+    /// one cannot be served, none. A constraint that several have is compiled once.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_all(&self, requests: Vec<Request>) -> Result<Vec<Completion>, EngineError> {
         let shared = &self.shared;
-        request.validate(&shared.limits)?;
-        let matching = shared.constraints.compile(&request.constraint)?;
+        for request in &requests {
+            request.validate(&shared.limits)?;
+        }
+        let mut compiled: Vec<Option<Matching>> = Vec::with_capacity(requests.len());
+        for (index, request) in requests.iter().enumerate() {
+            let same = |earlier: &Request| earlier.constraint == request.constraint;
+            let matching = match requests[..index].iter().position(same) {
+                Some(earlier) => compiled[earlier].clone(),
+                None => shared.constraints.compile(&request.constraint)?,
+            };
+            compiled.push(matching);
+        }
         if shared.draining.load(Ordering::Relaxed) {
             return Err(EngineError::Stopped);
         }
-        let permit = permit(&shared.outstanding, shared.max_requests).ok_or_else(|| self.full())?;
-        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let (events, receiver) = mpsc::channel(shared.event_capacity);
-        let submission = Submission {
-            id,
-            request,
-            matching,
-            events,
-            permit: Some(permit),
-        };
-        match shared
-            .commands
-            .try_send(Command::Submit(Box::new(submission)))
-        {
-            Ok(()) => Ok(Completion {
+        let permits = permits(&shared.outstanding, requests.len(), shared.max_requests)
+            .ok_or_else(|| self.full())?;
+        let mut submissions = Vec::with_capacity(requests.len());
+        let mut completions = Vec::with_capacity(requests.len());
+        for ((request, matching), permit) in requests.into_iter().zip(compiled).zip(permits) {
+            let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+            let (events, receiver) = mpsc::channel(shared.event_capacity);
+            submissions.push(Submission {
+                id,
+                request,
+                matching,
+                events,
+                permit: Some(permit),
+            });
+            completions.push(Completion {
                 events: receiver,
                 id,
-            }),
+            });
+        }
+        match shared.commands.try_send(Command::Submit(submissions)) {
+            Ok(()) => Ok(completions),
             Err(TrySendError::Full(_)) => Err(self.full()),
             Err(TrySendError::Disconnected(_)) => Err(EngineError::Stopped),
         }
@@ -139,14 +162,14 @@ impl EngineHandle {
     /// [`Engine::expect_return`]. Never blocks: a hint that finds no room is dropped.
     pub fn expect_return(&self, session: u64, seconds: f64) {
         let shared = &self.shared;
-        let Some(permit) = permit(&shared.expected, MAX_EXPECTED) else {
+        let Some(mut permits) = permits(&shared.expected, 1, MAX_EXPECTED) else {
             return;
         };
         // An engine that has stopped needs no hints.
         let _ = shared.commands.try_send(Command::ExpectReturn {
             session,
             seconds,
-            _permit: permit,
+            _permit: permits.remove(0),
         });
     }
 
@@ -196,11 +219,13 @@ impl EngineHandle {
     }
 }
 
-/// A place among at most `most`, unless all are taken.
-fn permit(taken: &Arc<AtomicUsize>, most: usize) -> Option<Permit> {
-    let take = |count: usize| (count < most).then_some(count + 1);
+/// `count` places among at most `most`, unless fewer are free.
+fn permits(taken: &Arc<AtomicUsize>, count: usize, most: usize) -> Option<Vec<Permit>> {
+    let take = |taken: usize| (taken + count <= most).then_some(taken + count);
     let before = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-    before.ok().map(|_| Permit(taken.clone()))
+    before
+        .ok()
+        .map(|_| (0..count).map(|_| Permit(taken.clone())).collect())
 }
 
 /// Tells everybody who waits that the engine's thread has ended, however it ended.
@@ -232,8 +257,10 @@ fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) 
                 }),
         };
         match command {
-            Ok(Command::Submit(submission)) => {
-                engine.enqueue(*submission);
+            Ok(Command::Submit(submissions)) => {
+                for submission in submissions {
+                    engine.enqueue(submission);
+                }
                 // Take everything that has come in before the next, possibly long, step.
                 progress = Progress::Stepped;
                 continue;

@@ -172,7 +172,8 @@ impl Runtime {
             None => format,
         };
         let session = Some(prompt.session);
-        let completions = submit(tier, &prompt.tokens, &constraint, &settings, session);
+        let prompts = std::slice::from_ref(&prompt.tokens);
+        let completions = submit(tier, prompts, &constraint, &settings, session);
         let grammar = if mode.is_some() {
             "tools"
         } else {
@@ -274,11 +275,8 @@ impl Runtime {
         let session = request
             .prompt_cache_key
             .map(|key| self.sessions.lock().keyed(self.tenant, &key));
-        let mut completions = Vec::with_capacity(prompts.len() * settings.choices as usize);
-        for prompt in &prompts {
-            let submitted = submit(tier, prompt, &Constraint::None, &settings, session);
-            completions.extend(submitted.map_err(|error| named(error, "prompt"))?);
-        }
+        let completions = submit(tier, &prompts, &Constraint::None, &settings, session);
+        let completions = completions.map_err(|error| named(error, "prompt"))?;
         if let Some(session) = session.filter(|_| settings.hints.ends_session) {
             self.sessions.lock().forget(session);
         }
@@ -395,15 +393,15 @@ impl Runtime {
     }
 }
 
-/// Submits the choices of one prompt. If one is refused, those before it are cancelled.
+/// Submits the choices of each prompt, one prompt after another: all of them or none.
 fn submit(
     tier: &ServedTier,
-    prompt: &[Token],
+    prompts: &[Vec<Token>],
     constraint: &Constraint,
     settings: &Settings,
     session: Option<u64>,
 ) -> Result<Vec<Running>, EngineError> {
-    let request = |choice: u32| {
+    let request = |prompt: &[Token], choice: u32| {
         let mut sampling = settings.sampling.clone();
         sampling.seed = sampling.seed.wrapping_add(u64::from(choice));
         Request {
@@ -416,9 +414,9 @@ fn submit(
             ..Request::new(prompt.to_vec())
         }
     };
-    (0..settings.choices)
-        .map(|choice| tier.handle.submit(request(choice)))
-        .collect()
+    let choices = |prompt| (0..settings.choices).map(move |choice| request(prompt, choice));
+    let requests = prompts.iter().flat_map(|prompt| choices(prompt)).collect();
+    tier.handle.submit_all(requests)
 }
 
 /// Gives the engine's refusals the names that the fields have in the API; `other` is what a
