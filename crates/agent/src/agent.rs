@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentinfer_collab::Entry;
 use futures_util::future::try_join_all;
 
 use crate::AgentError;
@@ -16,6 +17,7 @@ use crate::planner::{ask_for, plan};
 use crate::question::AnswerKind;
 use crate::run::Run;
 use crate::seeker::{Finding, seek};
+use crate::tiers::Collab;
 use crate::tools::Tools;
 use crate::trace::{Recorder, Totals};
 use crate::writer::{Source, cite, write};
@@ -33,7 +35,7 @@ const MOST_SEEKERS: usize = 12;
 
 /// How the agent works. The defaults are chosen for models of about 1.5 billion parameters, which
 /// mix documents up when they read many at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// How often a seeker or the writer reads while its answer cannot be verified.
     pub rounds: usize,
@@ -49,6 +51,8 @@ pub struct AgentOptions {
     pub writer_findings: usize,
     /// Where to write the trace (JSONL, one line per call); none means no trace.
     pub trace: Option<PathBuf>,
+    /// Who of two models takes which step; none for one model that takes all.
+    pub collab: Option<Collab>,
 }
 
 impl Default for AgentOptions {
@@ -61,6 +65,7 @@ impl Default for AgentOptions {
             writer_links: 2,
             writer_findings: 2,
             trace: None,
+            collab: None,
         }
     }
 }
@@ -82,6 +87,8 @@ pub struct Report {
     pub totals: Totals,
     /// From question to answer.
     pub elapsed: Duration,
+    /// Which tier took which step, and what came of it; empty without AgentCollab.
+    pub steps: Vec<Entry>,
 }
 
 /// The deep-research agent.
@@ -150,6 +157,7 @@ async fn work(run: &Run<'_>, question: &str) -> Result<Report, AgentError> {
         findings,
         totals: run.recorder.totals(),
         elapsed,
+        steps: run.steps(),
     })
 }
 

@@ -24,6 +24,7 @@
 //! | `reading.rs`, `compare.rs` | how the writer reads; what code decides of a comparison |
 //! | `retrieve.rs` | which documents to read |
 //! | `question.rs`, `evidence.rs` | the form of answers; whether documents support them |
+//! | `tiers.rs` | which of two models takes a step (AgentCollab) |
 //! | `run.rs` | one run: asks the model, calls tools, remembers, records |
 //! | `tools.rs`, `tools/` | corpus, web, MCP |
 //! | `trace.rs`, `event.rs`, `live.rs` | what is seen of a run |
@@ -66,6 +67,7 @@ mod reading;
 mod retrieve;
 mod run;
 mod seeker;
+mod tiers;
 mod tools;
 mod trace;
 mod writer;
@@ -76,6 +78,7 @@ pub use event::{AgentEvent, EventSink, Quote, Silent};
 pub use live::live_line;
 pub use llm::{BoxFuture, HttpLlm, InProcess, Llm};
 pub use seeker::Finding;
+pub use tiers::Collab;
 pub use tools::{
     Corpus, Document, Fetch, Hit, McpMapping, McpServer, McpTools, Readable, Search, SearchApi,
     Tools, WebPages, WebSearch, readable,

@@ -1,5 +1,7 @@
 //! The planner: tells what must be found out before a question can be answered.
 
+use agentinfer_collab::{Role, Signal, Signals};
+
 use crate::AgentError;
 use crate::descriptions::{descriptions, put};
 use crate::event::AgentEvent;
@@ -7,6 +9,7 @@ use crate::evidence::words;
 use crate::prompts::{self, Planned};
 use crate::question::AnswerKind;
 use crate::run::{Run, Step};
+use crate::tiers::Judged;
 use crate::tools::bare_title;
 
 /// Most things found out at the same time.
@@ -63,15 +66,29 @@ async fn choose(run: &Run<'_>, question: &str) -> Result<Option<String>, AgentEr
     if phrases.is_empty() {
         return Ok(None);
     }
-    let step = Step {
-        name: "plan",
-        messages: prompts::planner(question),
-        schema: prompts::planner_schema(&phrases),
-        max_tokens: PLAN_TOKENS,
-    };
-    let planned = run.ask::<Planned>(step).await?;
-    let unknown = planned.map(|planned| planned.unknown);
-    Ok(unknown.filter(|unknown| phrases.contains(unknown)))
+    let mut turn = run.begin(Role::Planner, "plan");
+    loop {
+        let step = Step {
+            name: "plan",
+            messages: prompts::planner(question),
+            schema: prompts::planner_schema(&phrases),
+            max_tokens: PLAN_TOKENS,
+        };
+        let planned = run.ask::<Planned>(&mut turn, step).await?;
+        let parsed = planned.is_some();
+        let unknown = planned.map(|planned| planned.unknown);
+        let unknown = unknown.filter(|unknown| phrases.contains(unknown));
+        let judged = Judged {
+            signals: Signals::default()
+                .with(Signal::Parsed, parsed)
+                .with(Signal::Answered, unknown.is_some()),
+            gist: unknown.clone().unwrap_or_default(),
+        };
+        match run.finish(turn, judged).await? {
+            Some(again) => turn = again,
+            None => return Ok(unknown),
+        }
+    }
 }
 
 /// Whether a phrase is a document's title: then it names what it seems to describe.

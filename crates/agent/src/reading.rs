@@ -10,6 +10,7 @@ use crate::prompts::{self, Compared, Extracted, Noted};
 use crate::question::AnswerKind;
 use crate::run::{Run, Step};
 use crate::seeker::tidy;
+use crate::tiers::Turn;
 use crate::tools::{Document, bare_title};
 
 /// Enough for as many characters as the schemas allow, a little more than two to a token.
@@ -32,12 +33,13 @@ pub(crate) struct Reading {
 /// Reads documents for the answer.
 pub(crate) async fn read(
     run: &Run<'_>,
+    turn: &mut Turn,
     documents: &[Document],
     question: &str,
     kind: &AnswerKind,
 ) -> Result<Reading, AgentError> {
     if kind.compares() {
-        return compare(run, documents, question, kind).await;
+        return compare(run, turn, documents, question, kind).await;
     }
     let step = Step {
         name: "write",
@@ -45,7 +47,7 @@ pub(crate) async fn read(
         schema: prompts::writer_schema(),
         max_tokens: READING_TOKENS,
     };
-    let Some(Noted { facts, conclusion }) = run.ask(step).await? else {
+    let Some(Noted { facts, conclusion }) = run.ask(turn, step).await? else {
         return Ok(Reading::default());
     };
     let step = Step {
@@ -54,7 +56,7 @@ pub(crate) async fn read(
         schema: prompts::extract_schema(),
         max_tokens: ANSWER_TOKENS,
     };
-    let extracted: Option<Extracted> = run.ask(step).await?;
+    let extracted: Option<Extracted> = run.ask(turn, step).await?;
     let answer = extracted.map_or_else(String::new, |extracted| tidy(&extracted.answer));
     Ok(Reading {
         facts,
@@ -67,6 +69,7 @@ pub(crate) async fn read(
 /// not count.
 async fn compare(
     run: &Run<'_>,
+    turn: &mut Turn,
     documents: &[Document],
     question: &str,
     kind: &AnswerKind,
@@ -78,7 +81,7 @@ async fn compare(
         schema: prompts::comparison_schema(kind, &things),
         max_tokens: READING_TOKENS,
     };
-    let compared: Option<Compared> = run.ask(step).await?;
+    let compared: Option<Compared> = run.ask(turn, step).await?;
     let Some(mut compared) = compared else {
         return Ok(Reading::default());
     };

@@ -3,24 +3,32 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
+use agentinfer_collab::{CHECK_GRAMMAR, CHECK_INSTRUCTION, Entry, Role, Verdict, read_verdict};
 use agentinfer_protocol::{
     ChatCompletion, ChatCompletionRequest, JsonSchemaFormat, Message, ResponseFormat,
 };
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::AgentError;
 use crate::agent::AgentOptions;
 use crate::event::{AgentEvent, EventSink};
 use crate::llm::Llm;
+use crate::tiers::{Judged, Tiers, Turn};
 use crate::tools::{Document, Hit, Tools};
-use crate::trace::Recorder;
+use crate::trace::{Call, Recorder};
 
 /// Hits asked of a search. Few are read; the others tell how well a linked document fits.
 const HITS: usize = 30;
+
+/// Enough for a progress check: its frame, and a reason of at most 160 characters.
+const CHECK_TOKENS: u32 = 120;
+
+/// A progress check's name in traces.
+const CHECK: &str = "check";
 
 /// One step's request to the model.
 pub(crate) struct Step {
@@ -41,6 +49,7 @@ pub(crate) struct Run<'a> {
     /// The run's name as a session, for servers that keep a session's prefix.
     session: String,
     llm: &'a dyn Llm,
+    tiers: Tiers,
     tools: &'a Tools,
     sink: Mutex<&'a mut dyn EventSink>,
     /// How many seekers there have been.
@@ -65,6 +74,7 @@ impl<'a> Run<'a> {
             recorder,
             session,
             llm,
+            tiers: Tiers::new(llm.model(), options.collab.as_ref()),
             tools,
             sink: Mutex::new(sink),
             seekers: AtomicUsize::new(0),
@@ -78,6 +88,11 @@ impl<'a> Run<'a> {
         self.seekers.load(Ordering::Relaxed)
     }
 
+    /// Which tier took which step until now, and what came of it.
+    pub(crate) fn steps(&self) -> Vec<Entry> {
+        self.tiers.record()
+    }
+
     /// Tells the live view.
     pub(crate) fn tell(&self, event: AgentEvent) {
         lock(&self.sink).event(event);
@@ -88,15 +103,33 @@ impl<'a> Run<'a> {
         self.seekers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Begins a step that one model takes, and perhaps another once more.
+    pub(crate) fn begin(&self, role: Role, kind: &str) -> Turn {
+        self.tiers.begin(role, kind)
+    }
+
+    /// Ends a step; with a turn, it must be taken again.
+    pub(crate) async fn finish(
+        &self,
+        turn: Turn,
+        judged: Judged,
+    ) -> Result<Option<Turn>, AgentError> {
+        let verdict = match self.tiers.asks_the_model() && !turn.said.is_empty() {
+            true => self.check(&turn).await?,
+            false => Verdict::Missing,
+        };
+        Ok(self.tiers.finish(turn, judged, verdict))
+    }
+
     /// Asks the model for JSON of the step's schema. None when the reply cannot be used: a step
     /// that the model garbles does not end the run.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
+        turn: &mut Turn,
         step: Step,
     ) -> Result<Option<T>, AgentError> {
         let request = ChatCompletionRequest {
-            model: self.llm.model().to_owned(),
-            messages: step.messages,
+            messages: step.messages.clone(),
             response_format: Some(ResponseFormat::JsonSchema {
                 json_schema: JsonSchemaFormat {
                     name: step.name.to_owned(),
@@ -107,22 +140,58 @@ impl<'a> Run<'a> {
                 },
             }),
             max_completion_tokens: Some(step.max_tokens),
-            temperature: Some(0.0),
-            prompt_cache_key: Some(self.session.clone()),
             ..ChatCompletionRequest::default()
         };
-        let begun = Instant::now();
-        let answer = self.llm.chat(request).await;
-        let answer = answer.inspect_err(|error| {
-            self.recorder.llm(step.name, begun, Err(&error.to_string()));
-        })?;
-        let text = first_text(&answer);
-        self.recorder
-            .llm(step.name, begun, Ok((&answer.usage, &text)));
+        let text = self.complete(turn, step.name, request).await?;
+        turn.said = step.messages;
+        turn.said.push(Message::assistant(text.clone()));
         let parsed = parse(&text).inspect_err(|error| {
             tracing::debug!(step = step.name, %error, text, "unusable reply");
         });
         Ok(parsed.ok())
+    }
+
+    /// What the model that has just answered thinks of its answer.
+    async fn check(&self, turn: &Turn) -> Result<Verdict, AgentError> {
+        let mut messages = turn.said.clone();
+        messages.push(Message::user(CHECK_INSTRUCTION));
+        let request = ChatCompletionRequest {
+            messages,
+            guided_grammar: Some(CHECK_GRAMMAR.to_owned()),
+            max_completion_tokens: Some(CHECK_TOKENS),
+            ..ChatCompletionRequest::default()
+        };
+        let text = self.complete(turn, CHECK, request).await?;
+        Ok(read_verdict(&text))
+    }
+
+    /// The text of a completion by the turn's model.
+    async fn complete(
+        &self,
+        turn: &Turn,
+        step: &'static str,
+        request: ChatCompletionRequest,
+    ) -> Result<String, AgentError> {
+        let model = self.tiers.model(turn);
+        let request = ChatCompletionRequest {
+            model: model.to_owned(),
+            temperature: Some(0.0),
+            prompt_cache_key: Some(self.session.clone()),
+            ..request
+        };
+        let call = Call {
+            step,
+            model,
+            decision: turn.decision(),
+            begun: Instant::now(),
+        };
+        let answer = self.llm.chat(request).await;
+        let answer = answer.inspect_err(|error| {
+            self.recorder.llm(&call, Err(&error.to_string()));
+        })?;
+        let text = first_text(&answer);
+        self.recorder.llm(&call, Ok((&answer.usage, &text)));
+        Ok(text)
     }
 
     /// The hits of each query. A query made before is answered from memory.

@@ -6,12 +6,15 @@
 
 use std::collections::HashSet;
 
+use agentinfer_collab::{Role, Signal, Signals};
+
 use crate::AgentError;
 use crate::event::{AgentEvent, Quote};
 use crate::evidence;
 use crate::prompts::{self, Fact};
 use crate::retrieve::{Wanted, named, retrieve};
 use crate::run::{Run, Step};
+use crate::tiers::{Judged, Turn};
 use crate::tools::Document;
 
 /// Enough for as many characters as the schema allows, a little more than two to a token.
@@ -96,9 +99,33 @@ pub(crate) async fn seek(run: &Run<'_>, question: &str) -> Result<Finding, Agent
     Ok(finding)
 }
 
-/// `document_qa`: reads documents for one question, and verifies the answer.
+/// `document_qa`: reads documents for one question, and verifies the answer. A reading that is
+/// doubted is made again.
 async fn document_qa(
     run: &Run<'_>,
+    question: &str,
+    documents: &[Document],
+) -> Result<Finding, AgentError> {
+    let mut turn = run.begin(Role::Seeker, "document_qa");
+    loop {
+        let finding = read(run, &mut turn, question, documents).await?;
+        let judged = Judged {
+            signals: Signals::default()
+                .with(Signal::Parsed, !finding.statement.is_empty())
+                .with(Signal::Answered, finding.is_news())
+                .with(Signal::Supported, finding.quote.is_some()),
+            gist: evidence::words(&finding.answer).join(" "),
+        };
+        match run.finish(turn, judged).await? {
+            Some(again) => turn = again,
+            None => return Ok(finding),
+        }
+    }
+}
+
+async fn read(
+    run: &Run<'_>,
+    turn: &mut Turn,
     question: &str,
     documents: &[Document],
 ) -> Result<Finding, AgentError> {
@@ -108,7 +135,7 @@ async fn document_qa(
         schema: prompts::seeker_schema(),
         max_tokens: FACT_TOKENS,
     };
-    let fact = run.ask::<Fact>(step).await?.unwrap_or_default();
+    let fact = run.ask::<Fact>(turn, step).await?.unwrap_or_default();
     let answer = tidy(&fact.answer);
     let quote = evidence::quote(&answer, &fact.fact, documents);
     let document = match &quote {

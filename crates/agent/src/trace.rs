@@ -8,10 +8,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
+use agentinfer_collab::{Decision, Reason, Tier};
 use agentinfer_protocol::Usage;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::AgentError;
 
@@ -20,6 +21,10 @@ use crate::AgentError;
 pub struct Totals {
     /// Completions asked of the model.
     pub llm_calls: u32,
+    /// Of these, by the large tier; without AgentCollab there are no tiers.
+    pub large_calls: u32,
+    /// How often another model was asked than before.
+    pub switches: u32,
     /// Searches, crawls and lookups.
     pub tool_calls: u32,
     /// Prompt tokens over all completions.
@@ -60,6 +65,9 @@ enum Line<'a> {
         seconds: f64,
         step: &'a str,
         model: &'a str,
+        /// Why this model.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
         prompt_tokens: u32,
         cached_tokens: u32,
         completion_tokens: u32,
@@ -88,11 +96,22 @@ enum Line<'a> {
     },
 }
 
+/// A completion that was begun.
+pub(crate) struct Call<'a> {
+    /// What it is for.
+    pub(crate) step: &'a str,
+    /// The model that is asked.
+    pub(crate) model: &'a str,
+    /// Why it is.
+    pub(crate) decision: Option<Decision>,
+    /// When it began.
+    pub(crate) begun: Instant,
+}
+
 /// Keeps a run's totals and writes its trace, if one is wanted.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     started: Instant,
-    model: String,
     state: Mutex<State>,
 }
 
@@ -100,6 +119,8 @@ pub(crate) struct Recorder {
 struct State {
     file: Option<(PathBuf, File)>,
     totals: Totals,
+    /// The model that was asked last.
+    asked: Option<String>,
     outcome: Outcome,
     answer: Option<String>,
 }
@@ -120,10 +141,10 @@ impl Recorder {
         });
         let recorder = Self {
             started: Instant::now(),
-            model: model.to_owned(),
             state: Mutex::new(State {
                 file: file.transpose()?,
                 totals: Totals::default(),
+                asked: None,
                 outcome: Outcome::Cancelled,
                 answer: None,
             }),
@@ -147,24 +168,29 @@ impl Recorder {
         self.lock().totals
     }
 
-    /// Records a completion that began at `begun` and ended now.
-    pub(crate) fn llm(&self, step: &str, begun: Instant, result: Result<(&Usage, &str), &str>) {
-        let seconds = begun.elapsed().as_secs_f64();
+    /// Records a completion that ended now.
+    pub(crate) fn llm(&self, call: &Call<'_>, result: Result<(&Usage, &str), &str>) {
+        let seconds = call.begun.elapsed().as_secs_f64();
         let default = Usage::default();
         let usage = result.map_or(&default, |(usage, _)| usage);
         let cached = usage.prompt_tokens_details.as_ref();
         let cached_tokens = cached.map_or(0, |details| details.cached_tokens);
         let mut state = self.lock();
         state.totals.llm_calls += 1;
+        let large = |decision: &Decision| decision.tier == Tier::Large;
+        state.totals.large_calls += u32::from(call.decision.as_ref().is_some_and(large));
+        let before = state.asked.replace(call.model.to_owned());
+        state.totals.switches += u32::from(before.is_some_and(|before| before != call.model));
         state.totals.llm_seconds += seconds;
         state.totals.prompt_tokens += u64::from(usage.prompt_tokens);
         state.totals.cached_tokens += u64::from(cached_tokens);
         state.totals.completion_tokens += u64::from(usage.completion_tokens);
         state.write(&Line::Llm {
-            at: (begun - self.started).as_secs_f64(),
+            at: (call.begun - self.started).as_secs_f64(),
             seconds,
-            step,
-            model: &self.model,
+            step: call.step,
+            model: call.model,
+            reason: call.decision.map(|decision| decision.reason),
             prompt_tokens: usage.prompt_tokens,
             cached_tokens,
             completion_tokens: usage.completion_tokens,

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use agentinfer_collab::{Role, Signal, Signals};
+
 use crate::AgentError;
 use crate::event::Quote;
 use crate::evidence;
@@ -10,6 +12,7 @@ use crate::reading::{Reading, read};
 use crate::retrieve::{Wanted, named, retrieve};
 use crate::run::Run;
 use crate::seeker::Finding;
+use crate::tiers::Judged;
 use crate::tools::Document;
 
 /// A document that supports the answer.
@@ -54,8 +57,7 @@ pub(crate) async fn write(
             break;
         }
         seen.extend(documents.iter().map(|document| document.url.clone()));
-        let reading = read(run, &documents, question, kind).await?;
-        let next = Draft::of(reading, kind, documents);
+        let next = draft_of(run, question, kind, documents).await?;
         let verified = next.quote.is_some();
         let empty = |draft: &Draft| draft.reading.answer.is_empty();
         if verified || draft.as_ref().is_none_or(empty) {
@@ -67,6 +69,36 @@ pub(crate) async fn write(
         }
     }
     Ok(draft.unwrap_or_default().finish(findings))
+}
+
+/// Reads documents for the answer, and verifies it. A reading that is doubted is made again.
+async fn draft_of(
+    run: &Run<'_>,
+    question: &str,
+    kind: &AnswerKind,
+    mut documents: Vec<Document>,
+) -> Result<Draft, AgentError> {
+    let mut turn = run.begin(
+        Role::Writer,
+        if kind.compares() { "compare" } else { "write" },
+    );
+    loop {
+        let reading = read(run, &mut turn, &documents, question, kind).await?;
+        let draft = Draft::of(reading, kind, documents);
+        let answer = &draft.reading.answer;
+        let judged = Judged {
+            signals: Signals::default()
+                .with(Signal::Parsed, !draft.reading.facts.is_empty())
+                .with(Signal::Answered, !answer.is_empty())
+                .with(Signal::Fits, kind.fits(answer))
+                .with(Signal::Supported, draft.quote.is_some()),
+            gist: evidence::words(answer).join(" "),
+        };
+        match run.finish(turn, judged).await? {
+            Some(again) => (turn, documents) = (again, draft.documents),
+            None => return Ok(draft),
+        }
+    }
 }
 
 /// A reading of the question, with what it was read from.

@@ -100,6 +100,10 @@ fn help_teaches() {
             &["bench", "sam", "--help"],
             &["Examples:", "--transcripts", "--peer-python"],
         ),
+        (
+            &["bench", "collab", "--help"],
+            &["Examples:", "--competence"],
+        ),
         (&["bench", "sched", "--help"], &["Examples:", "--out"]),
         (&["sched", "--help"], &["explain", "show", "--sched-trace"]),
         (

@@ -38,6 +38,7 @@ const STOREYS: [&[&str]; 6] = [
         "agentinfer-memory",
     ],
     &[
+        "agentinfer-collab",
         "agentinfer-models",
         "agentinfer-protocol",
         "agentinfer-sam",

@@ -2,6 +2,7 @@
 //!
 //! | File | What it knows |
 //! |---|---|
+//! | `collab/` | policies of AgentCollab and their controls on the same questions |
 //! | `engine/` | the engine's speed beside llama.cpp's own programs |
 //! | `research.rs` | the research agent over a file of questions: quality, tokens, time |
 //! | `sam/` | drafters on recorded sessions, without a model |
@@ -19,6 +20,7 @@
 //! assert_eq!((score.em, score.f1), (0.0, 0.8));
 //! ```
 
+pub mod collab;
 pub mod decisions;
 pub mod engine;
 mod error;

@@ -35,10 +35,10 @@ pub struct ResearchOptions {
 
 /// One task of the file; other fields, such as the gold titles, are not looked at.
 #[derive(Clone, Debug, Deserialize)]
-struct Task {
-    id: String,
-    question: String,
-    answers: Vec<String>,
+pub(crate) struct Task {
+    pub(crate) id: String,
+    pub(crate) question: String,
+    pub(crate) answers: Vec<String>,
 }
 
 /// All that was measured.
@@ -164,7 +164,7 @@ pub async fn research(
     options: &ResearchOptions,
     mut progress: impl FnMut(Progress<'_>),
 ) -> Result<ResearchResults, BenchError> {
-    let tasks = tasks(options)?;
+    let tasks = tasks(&options.tasks, options.skip, options.n)?;
     let tools = Tools::corpus(Corpus::open(&options.corpus)?);
     if let Some(folder) = &options.traces {
         fs::create_dir_all(folder).map_err(|source| BenchError::Write {
@@ -200,21 +200,21 @@ pub async fn research(
     })
 }
 
-fn tasks(options: &ResearchOptions) -> Result<Vec<Task>, BenchError> {
-    let path = &options.tasks;
+/// Tasks of a file: all but the first `skip`, and at most `n`.
+pub(crate) fn tasks(path: &Path, skip: usize, n: Option<usize>) -> Result<Vec<Task>, BenchError> {
     let text = fs::read_to_string(path).map_err(|source| BenchError::Read {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })?;
     let lines: Vec<_> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
-    let chosen = lines.iter().enumerate().skip(options.skip);
-    let chosen = chosen.take(options.n.unwrap_or(usize::MAX));
+    let chosen = lines.iter().enumerate().skip(skip);
+    let chosen = chosen.take(n.unwrap_or(usize::MAX));
     let tasks = chosen.map(|(number, line)| {
         serde_json::from_str(line).map_err(|source| BenchError::Task {
-            path: path.clone(),
+            path: path.to_owned(),
             line: number + 1,
             source,
         })
@@ -222,9 +222,9 @@ fn tasks(options: &ResearchOptions) -> Result<Vec<Task>, BenchError> {
     let tasks: Vec<_> = tasks.collect::<Result<_, _>>()?;
     if tasks.is_empty() {
         return Err(BenchError::NoTasks {
-            path: path.clone(),
+            path: path.to_owned(),
             tasks: lines.len(),
-            skip: options.skip,
+            skip,
         });
     }
     Ok(tasks)
@@ -313,29 +313,18 @@ mod tests {
         let row = |id: usize| format!(r#"{{"id": "{id}", "question": "q", "answers": ["a"]}}"#);
         let rows: Vec<_> = (0..5).map(row).collect();
         fs::write(&path, rows.join("\n")).expect("writes");
-        let mut options = ResearchOptions {
-            tasks: path.clone(),
-            corpus: PathBuf::new(),
-            skip: 1,
-            n: Some(2),
-            sessions: 1,
-            arm: "large_only".to_owned(),
-            agent: AgentOptions::default(),
-            traces: None,
-        };
-        let ids = |options: &ResearchOptions| {
-            let tasks = tasks(options).expect("reads");
+        let ids = |skip, n| {
+            let tasks = tasks(&path, skip, n).expect("reads");
             tasks.into_iter().map(|task| task.id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(&options), ["1", "2"]);
-        options.n = None;
-        assert_eq!(ids(&options), ["1", "2", "3", "4"]);
-        options.skip = 5;
-        let error = tasks(&options).expect_err("nothing is left").to_string();
+        assert_eq!(ids(1, Some(2)), ["1", "2"]);
+        assert_eq!(ids(1, None), ["1", "2", "3", "4"]);
+        let error = tasks(&path, 5, None)
+            .expect_err("nothing is left")
+            .to_string();
         assert!(error.contains("lower --skip"), "{error}");
         fs::write(&path, "{\"id\": 1}").expect("writes");
-        options.skip = 0;
-        let error = tasks(&options).expect_err("malformed").to_string();
+        let error = tasks(&path, 0, None).expect_err("malformed").to_string();
         assert!(error.contains("line 1"), "{error}");
     }
 }

@@ -42,9 +42,71 @@ pub(crate) fn half_interval(values: &[f64]) -> f64 {
     T[freedom.min(T.len()) - 1] * error
 }
 
+/// A statistic of `count` paired samples and the ends of its 95 % interval, by the percentile
+/// bootstrap: it is given indices of samples, all of them first, then such drawn with replacement.
+pub(crate) fn bootstrap(count: usize, statistic: impl Fn(&[usize]) -> f64) -> [f64; 3] {
+    /// Resamples: enough for the second digit of the interval's ends.
+    const RESAMPLES: usize = 2000;
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut chosen: Vec<usize> = (0..count).collect();
+    let value = statistic(&chosen);
+    if count == 0 {
+        return [value; 3];
+    }
+    let resampled: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            chosen.fill_with(|| random.usize(..count));
+            statistic(&chosen)
+        })
+        .collect();
+    let end = |share| percentile(&resampled, share);
+    [value, end(0.025), end(0.975)]
+}
+
+/// McNemar's exact test: the probability that of `better + worse` pairs that differ, at least as
+/// many go one way as did, if both ways were equally likely (two-sided).
+pub(crate) fn mcnemar(better: usize, worse: usize) -> f64 {
+    let (count, fewer) = (better + worse, better.min(worse));
+    // Binomial coefficients by their ratios, in logarithms so that none overflows.
+    let mut log_term = -(count as f64) * std::f64::consts::LN_2;
+    let mut tail = 0.0;
+    for index in 0..=fewer {
+        tail += log_term.exp();
+        log_term += ((count - index) as f64 / (index + 1) as f64).ln();
+    }
+    (2.0 * tail).min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn intervals_of_paired_samples() {
+        let values: Vec<f64> = (0..100).map(|index| f64::from(index % 10)).collect();
+        let [value, low, high] = bootstrap(values.len(), |chosen| {
+            mean(chosen.iter().map(|&index| values[index]))
+        });
+        assert_eq!(value, 4.5);
+        // The mean's standard error is 0.29.
+        assert!(
+            (low - 3.94).abs() < 0.1 && (high - 5.06).abs() < 0.1,
+            "{low} {high}"
+        );
+        assert_eq!(bootstrap(0, |_| 0.0), [0.0; 3]);
+    }
+
+    #[test]
+    fn pairs_that_differ_by_chance() {
+        for (better, worse, p) in [(0, 0, 1.0), (1, 0, 1.0), (5, 5, 1.0), (8, 1, 0.0390625)] {
+            assert!(
+                (mcnemar(better, worse) - p).abs() < 1e-9,
+                "{better} {worse}"
+            );
+            assert_eq!(mcnemar(better, worse), mcnemar(worse, better));
+        }
+        assert!(mcnemar(600, 400) < 1e-9);
+    }
 
     #[test]
     fn statistics() {

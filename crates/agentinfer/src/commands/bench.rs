@@ -1,5 +1,6 @@
 //! `agentinfer bench`: measurements, and reports that programs can read.
 
+mod collab;
 mod sam;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::think::{self, Thinker};
 /// machine, the models and the command line. The keys are described in docs/bench.md.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Collab(Box<collab::Args>),
     Engine(EngineArgs),
     Research(Box<ResearchArgs>),
     Sam(sam::Args),
@@ -207,15 +209,18 @@ impl SchedArgs {
 }
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
-    tokio::runtime::Runtime::new()?.block_on(async {
-        match command {
-            Command::Engine(args) => engine(args).await?,
-            Command::Research(args) => agent(*args).await?,
-            Command::Sam(args) => sam::run(args).await?,
-            Command::Sched(args) => sched(args).await?,
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+    match command {
+        Command::Collab(args) => collab::run(*args),
+        Command::Engine(args) => wait(engine(args)),
+        Command::Research(args) => wait(agent(*args)),
+        Command::Sam(args) => wait(sam::run(args)),
+        Command::Sched(args) => wait(sched(args)),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(work)
 }
 
 async fn engine(args: EngineArgs) -> Result<()> {

@@ -1,0 +1,176 @@
+//! Which model takes each step of a run.
+//!
+//! Without AgentCollab it is always the same one. With it, a controller says so; where what the
+//! small model came to is doubted, the large one takes the same step again, on the same documents,
+//! before anything depends on it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agentinfer_collab::{
+    Attempt, Competence, Controller, Decision, Entry, Outcome, Policy, Role, Signals, Step, Verdict,
+};
+use agentinfer_protocol::Message;
+use tokio::time::Instant;
+
+/// Two models for one run: requests name them by their tiers, `small` and `large`.
+#[derive(Clone, Debug)]
+pub struct Collab {
+    /// Who takes which step.
+    pub policy: Policy,
+    /// Decides what the policy leaves to chance.
+    pub seed: u64,
+    /// What the small model is known to be good at; runs learn from each other through it.
+    pub competence: Arc<Mutex<Competence>>,
+}
+
+impl Collab {
+    /// A policy, with nothing known of the small model.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            seed: 0,
+            competence: Arc::default(),
+        }
+    }
+}
+
+/// What a step came to, as far as code can judge it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Judged {
+    /// The checks that were made.
+    pub(crate) signals: Signals,
+    /// Its result in a form in which equal results are equal.
+    pub(crate) gist: String,
+}
+
+/// A step under way.
+pub(crate) struct Turn {
+    /// Its number in the run.
+    id: u64,
+    attempt: Option<Attempt>,
+    begun: Instant,
+    /// What the small model came to, if the large one takes the step again.
+    before: Option<String>,
+    /// What was asked and answered last: what a progress check is about.
+    pub(crate) said: Vec<Message>,
+}
+
+/// The tiers of one run.
+pub(crate) struct Tiers {
+    single: String,
+    collab: Option<Both>,
+}
+
+struct Both {
+    session: Mutex<Session>,
+    competence: Arc<Mutex<Competence>>,
+}
+
+struct Session {
+    controller: Controller,
+    /// What was begun and what came of it.
+    record: Vec<Entry>,
+    steps: u64,
+}
+
+impl Tiers {
+    /// `single` is the model's name where there is one only.
+    pub(crate) fn new(single: &str, collab: Option<&Collab>) -> Self {
+        let both = |collab: &Collab| Both {
+            session: Mutex::new(Session {
+                controller: Controller::new(collab.policy, collab.seed),
+                record: Vec::new(),
+                steps: 0,
+            }),
+            competence: collab.competence.clone(),
+        };
+        Self {
+            single: single.to_owned(),
+            collab: collab.map(both),
+        }
+    }
+
+    /// Begins a step that can be taken again.
+    pub(crate) fn begin(&self, role: Role, kind: &str) -> Turn {
+        let begun = self.collab.as_ref().map(|both| {
+            let step = Step::new(role, kind).repeatable();
+            let mut session = lock(&both.session);
+            let attempt = session.controller.begin(&step, &lock(&both.competence));
+            let (id, decision) = (session.steps, attempt.decision());
+            session.steps += 1;
+            session.record.push(Entry::Begin { id, step, decision });
+            (id, attempt)
+        });
+        let (id, attempt) = begun.unzip();
+        Turn {
+            id: id.unwrap_or_default(),
+            attempt,
+            begun: Instant::now(),
+            before: None,
+            said: Vec::new(),
+        }
+    }
+
+    /// The model that takes the step.
+    pub(crate) fn model(&self, turn: &Turn) -> &str {
+        match &turn.attempt {
+            Some(attempt) => attempt.tier().as_str(),
+            None => &self.single,
+        }
+    }
+
+    /// Whether the model must be asked for its own verdict after a step.
+    pub(crate) fn asks_the_model(&self) -> bool {
+        let both = self.collab.as_ref();
+        both.is_some_and(|both| lock(&both.session).controller.policy().asks_the_model())
+    }
+
+    /// Ends a step; with a turn, it must be taken again.
+    pub(crate) fn finish(&self, turn: Turn, judged: Judged, verdict: Verdict) -> Option<Turn> {
+        let (Some(both), Some(attempt)) = (&self.collab, turn.attempt) else {
+            return None;
+        };
+        let outcome = Outcome {
+            verdict,
+            signals: judged.signals,
+            seconds: turn.begun.elapsed().as_secs_f64(),
+            same: turn.before.map(|before| before == judged.gist),
+            ..Outcome::default()
+        };
+        let mut session = lock(&both.session);
+        let competence = &mut lock(&both.competence);
+        let again = session.controller.finish(attempt, &outcome, competence);
+        session.record.push(Entry::Finish {
+            id: turn.id,
+            outcome,
+            again: again.as_ref().map(Attempt::decision),
+        });
+        again.map(|attempt| Turn {
+            id: turn.id,
+            attempt: Some(attempt),
+            begun: Instant::now(),
+            before: Some(judged.gist),
+            said: Vec::new(),
+        })
+    }
+
+    /// What was decided until now, and on what.
+    pub(crate) fn record(&self) -> Vec<Entry> {
+        let both = self.collab.as_ref();
+        both.map(|both| lock(&both.session).record.clone())
+            .unwrap_or_default()
+    }
+}
+
+impl Turn {
+    /// Who takes it and why; none where there is one model only.
+    pub(crate) fn decision(&self) -> Option<Decision> {
+        self.attempt.as_ref().map(Attempt::decision)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Both are only ever changed by whole steps: a panic elsewhere leaves them as good as they
+    // were.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,156 @@
+//! Who thinks: policies of AgentCollab and their controls on the same questions.
+//!
+//! The agent is deterministic at temperature 0: asked the same, a model answers the same. So a
+//! completion is asked for once and recorded with the time it took on an otherwise idle machine,
+//! and all arms run on these records in virtual time, one completion after another. That makes
+//! the arms exactly paired, and what they do not share is all that is measured anew.
+//!
+//! | File | What it knows |
+//! |---|---|
+//! | `calls.rs` | completions that were asked for before |
+//! | `arm.rs` | one policy over all questions |
+//! | `steps.rs` | what single steps show: checks, competence, the bound |
+//! | `results.rs` | the rows of the report, and how sure they are |
+
+mod arm;
+mod calls;
+mod results;
+mod steps;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use agentinfer_agent::{Corpus, Llm, Tools};
+use agentinfer_collab::Competence;
+pub use agentinfer_collab::Policy;
+
+pub use self::arm::TaskRow;
+pub use self::results::{ArmRow, CollabResults};
+pub use self::steps::StepsRow;
+
+use self::arm::Arm;
+use self::calls::Calls;
+use crate::BenchError;
+use crate::research::{Task, tasks};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct CollabOptions {
+    /// The tasks: JSONL rows of `{"id", "question", "answers"}`.
+    pub tasks: PathBuf,
+    /// The corpus they are answered from; see [`Corpus::open`].
+    pub corpus: PathBuf,
+    /// How many tasks of the file to skip.
+    pub skip: usize,
+    /// How many to run then; none means all.
+    pub n: Option<usize>,
+    /// The policies; the first is what the others are compared with.
+    pub arms: Vec<Policy>,
+    /// Where completions are recorded, and read if the file is there.
+    pub calls: Option<PathBuf>,
+    /// Where what is learned of the small model is kept, and read if the file is there.
+    pub competence: Option<PathBuf>,
+    /// The small and the large model's names, to tell recorded completions apart.
+    pub models: [String; 2],
+}
+
+/// A task of an arm finished.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The task.
+    pub row: &'a TaskRow,
+    /// How many are finished, over all arms.
+    pub done: usize,
+    /// How many there are.
+    pub total: usize,
+    /// Completions that were asked for until now, beside those that were recorded before.
+    pub asked: usize,
+}
+
+impl std::fmt::Display for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let TaskRow {
+            arm,
+            f1,
+            seconds,
+            question,
+            answer,
+            ..
+        } = self.row;
+        write!(
+            f,
+            "{:>4}/{} ({} completions asked for) {arm} | F1 {f1:.2} {seconds:5.1} s {question:?} \
+             -> {answer:?}",
+            self.done, self.total, self.asked
+        )
+    }
+}
+
+/// Runs every arm over the tasks. `llm` must serve two tiers, named `small` and `large`. To be
+/// called on a current-thread runtime whose clock is paused.
+///
+/// # Errors
+/// When tasks, corpus or records cannot be read or written. A task that fails is counted, not an
+/// error.
+pub async fn collab(
+    llm: Arc<dyn Llm>,
+    options: &CollabOptions,
+    mut progress: impl FnMut(Progress<'_>),
+) -> Result<CollabResults, BenchError> {
+    let tasks = tasks(&options.tasks, options.skip, options.n)?;
+    let tools = Tools::corpus(Corpus::open(&options.corpus)?);
+    let known = options.competence.as_deref().map(read_competence);
+    let known = known.transpose()?.flatten().unwrap_or_default();
+    let calls = Arc::new(Calls::open(llm, options)?);
+    let mut rows: Vec<TaskRow> = Vec::with_capacity(tasks.len() * options.arms.len());
+    let mut learned = known.clone();
+    for policy in &options.arms {
+        // What an arm learns is its own: its rivals begin with the same.
+        let competence = Arc::new(Mutex::new(known.clone()));
+        let arm = Arm {
+            policy: *policy,
+            competence: competence.clone(),
+            calls: calls.clone(),
+            tools: tools.clone(),
+        };
+        for (number, task) in tasks.iter().enumerate() {
+            rows.push(arm.answer(task, number as u64).await);
+            progress(Progress {
+                row: rows.last().expect("one was just added"),
+                done: rows.len(),
+                total: tasks.len() * options.arms.len(),
+                asked: calls.asked(),
+            });
+        }
+        if matches!(policy, Policy::Both { .. } | Policy::Agent(_)) {
+            learned = arm.learned();
+        }
+    }
+    if let Some(path) = &options.competence {
+        write_competence(path, &learned)?;
+    }
+    Ok(CollabResults::of(&options.arms, rows))
+}
+
+fn read_competence(path: &Path) -> Result<Option<Competence>, BenchError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = crate::recorded::read(path)?;
+    let read = serde_json::from_str(&text).map_err(|error| BenchError::Trace {
+        path: path.to_owned(),
+        line: error.line(),
+        message: format!("not what --competence writes: {error}"),
+    });
+    read.map(Some)
+}
+
+fn write_competence(path: &Path, competence: &Competence) -> Result<(), BenchError> {
+    let failed = |source| BenchError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let text = serde_json::to_string(competence).map_err(|error| failed(error.into()))?;
+    fs::write(path, text).map_err(failed)
+}

@@ -1,0 +1,191 @@
+//! The rows of the report, and how sure they are.
+
+use std::fmt::Write;
+
+use agentinfer_collab::Policy;
+use serde::Serialize;
+
+use super::TaskRow;
+use super::steps::{StepsRow, steps};
+use crate::statistics::{bootstrap, mcnemar, mean};
+
+/// All that was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct CollabResults {
+    /// One row per arm.
+    pub arms: Vec<ArmRow>,
+    /// Kinds of steps that both tiers have taken, for the arms in which they have.
+    pub steps: Vec<StepsRow>,
+    /// One row per arm and task.
+    pub tasks: Vec<TaskRow>,
+}
+
+/// An arm's totals and means, beside the first arm's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ArmRow {
+    /// The arm: its policy.
+    pub arm: String,
+    /// How many tasks it ran.
+    pub tasks: usize,
+    /// Mean exact match; a failed task counts as 0.
+    pub em: f64,
+    /// Mean F1 likewise.
+    pub f1: f64,
+    /// Mean F1 less the first arm's, and the ends of its 95 % interval (paired bootstrap).
+    pub f1_difference: [f64; 3],
+    /// Probability of as many differing exact matches by chance (McNemar, exact).
+    pub em_mcnemar_p: f64,
+    /// Mean seconds from question to answer.
+    pub task_seconds_mean: f64,
+    /// The first arm's time by this one's, and the ends of its 95 % interval.
+    pub speedup: [f64; 3],
+    /// Throughput, one task after another.
+    pub tasks_per_hour: f64,
+    /// Mean completions per task.
+    pub turns_mean: f64,
+    /// Completions.
+    pub llm_calls: u64,
+    /// Prompt tokens that the client's history amounts to.
+    pub prompt_tokens_full: u64,
+    /// Prompt tokens that the models were given.
+    pub prompt_tokens_served: u64,
+    /// Prompt tokens that were prefilled, not resident.
+    pub prompt_tokens_computed: u64,
+    /// Tokens generated.
+    pub completion_tokens: u64,
+    /// Share of completions by the large tier.
+    pub large_step_share: f64,
+    /// Changes of the tier.
+    pub switches: u64,
+    /// Seconds that sessions waited for background work.
+    pub stall_seconds: f64,
+    /// Tasks that failed.
+    pub errors: u64,
+}
+
+impl CollabResults {
+    pub(super) fn of(policies: &[Policy], tasks: Vec<TaskRow>) -> Self {
+        let names: Vec<String> = policies.iter().map(ToString::to_string).collect();
+        let of =
+            |arm: &str| -> Vec<&TaskRow> { tasks.iter().filter(|row| row.arm == arm).collect() };
+        let first = names.first().map(|arm| of(arm)).unwrap_or_default();
+        Self {
+            arms: names
+                .iter()
+                .map(|arm| ArmRow::of(arm, &of(arm), &first))
+                .collect(),
+            steps: names.iter().flat_map(|arm| steps(arm, &tasks)).collect(),
+            tasks,
+        }
+    }
+
+    /// A table of the arms, and one of the steps if there are any.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{:<34} {:>6} {:>6} {:>22} {:>7} {:>20} {:>6} {:>8}\n",
+            "arm", "EM", "F1", "F1 by first", "seconds", "times as fast", "large", "switches"
+        );
+        for row in &self.arms {
+            let [f1, low, high] = row.f1_difference;
+            let [speedup, slow, fast] = row.speedup;
+            let _ = writeln!(
+                text,
+                "{:<34} {:>6.3} {:>6.3} {:>+7.3} [{:>+.3}, {:>+.3}] {:>7.1} {:>6.2} [{:.2}, {:.2}] \
+                 {:>6.2} {:>8}",
+                row.arm,
+                row.em,
+                row.f1,
+                f1,
+                low,
+                high,
+                row.task_seconds_mean,
+                speedup,
+                slow,
+                fast,
+                row.large_step_share,
+                row.switches,
+            );
+        }
+        for row in &self.steps {
+            let _ = writeln!(
+                text,
+                "{} {}: {} steps by both tiers, the same in {}; {:.1} s small, {:.1} s large, \
+                 {:.1} s if it were known; check: precision {}, recall {}",
+                row.arm,
+                row.kind,
+                row.steps,
+                row.same,
+                row.small_seconds,
+                row.large_seconds,
+                row.oracle_seconds / row.steps as f64,
+                shown(row.check_precision),
+                shown(row.check_recall),
+            );
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+fn shown(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{share:.2}"))
+}
+
+impl ArmRow {
+    fn of(arm: &str, rows: &[&TaskRow], first: &[&TaskRow]) -> Self {
+        let sum = |of: fn(&TaskRow) -> u64| rows.iter().map(|row| of(row)).sum::<u64>();
+        let mean_of = |of: fn(&TaskRow) -> f64| mean(rows.iter().map(|row| of(row)));
+        let pairs: Vec<(&TaskRow, &TaskRow)> =
+            rows.iter().copied().zip(first.iter().copied()).collect();
+        let f1 = bootstrap(pairs.len(), |chosen| {
+            mean(
+                chosen
+                    .iter()
+                    .map(|&index| pairs[index].0.f1 - pairs[index].1.f1),
+            )
+        });
+        let speedup = bootstrap(pairs.len(), |chosen| {
+            let seconds = |of: fn(&(&TaskRow, &TaskRow)) -> f64| -> f64 {
+                chosen.iter().map(|&index| of(&pairs[index])).sum()
+            };
+            let own = seconds(|pair| pair.0.seconds);
+            if own > 0.0 {
+                seconds(|pair| pair.1.seconds) / own
+            } else {
+                0.0
+            }
+        });
+        let differ = |better: bool| {
+            let differs = |pair: &&(&TaskRow, &TaskRow)| match better {
+                true => pair.0.em > pair.1.em,
+                false => pair.0.em < pair.1.em,
+            };
+            pairs.iter().filter(differs).count()
+        };
+        let prompt = sum(|row| row.totals.prompt_tokens);
+        let calls = sum(|row| u64::from(row.totals.llm_calls));
+        let large = sum(|row| u64::from(row.totals.large_calls));
+        let seconds = mean_of(|row| row.seconds);
+        Self {
+            arm: arm.to_owned(),
+            tasks: rows.len(),
+            em: mean_of(|row| row.em),
+            f1: mean_of(|row| row.f1),
+            f1_difference: f1,
+            em_mcnemar_p: mcnemar(differ(true), differ(false)),
+            task_seconds_mean: seconds,
+            speedup,
+            tasks_per_hour: if seconds > 0.0 { 3600.0 / seconds } else { 0.0 },
+            turns_mean: mean_of(|row| f64::from(row.totals.llm_calls)),
+            llm_calls: calls,
+            prompt_tokens_full: prompt,
+            prompt_tokens_served: prompt,
+            prompt_tokens_computed: prompt - sum(|row| row.totals.cached_tokens),
+            completion_tokens: sum(|row| row.totals.completion_tokens),
+            large_step_share: large as f64 / calls.max(1) as f64,
+            switches: sum(|row| u64::from(row.totals.switches)),
+            // Checks and second attempts are part of the time; nothing is done in the background.
+            stall_seconds: 0.0,
+            errors: sum(|row| u64::from(row.error.is_some())),
+        }
+    }
+}
