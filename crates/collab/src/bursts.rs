@@ -82,6 +82,11 @@ impl Bursts {
         }
     }
 
+    /// Whether the large tier has the session because the small one stalled.
+    pub(crate) fn running(&self) -> bool {
+        matches!(self.state, State::Burst { .. })
+    }
+
     /// A step was taken, and was progress or was not.
     pub(crate) fn note(&mut self, progress: bool) {
         self.state = match (self.state, progress) {

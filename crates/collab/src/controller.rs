@@ -223,11 +223,15 @@ impl Controller {
         match self.policy {
             Policy::Paper(_) | Policy::Cumulative(_) => self.bursts.note(outcome.is_progress()),
             Policy::AlwaysTrue(_) => self.bursts.note(true),
-            // The large tier's steps are not doubted, and end a burst when they show no stall.
-            Policy::Agent(_) => self.bursts.note(match tier {
-                Tier::Small => stands,
-                Tier::Large => !outcome.signals.any_failed(),
-            }),
+            Policy::Agent(_) => match tier {
+                Tier::Small => self.bursts.note(stands),
+                // The large tier's steps are not doubted. Those of a burst end it once nothing
+                // shows a stall; others were its own by competence, and begin none.
+                Tier::Large if self.bursts.running() => {
+                    self.bursts.note(!outcome.signals.any_failed());
+                }
+                Tier::Large => {}
+            },
             _ => {}
         }
     }
