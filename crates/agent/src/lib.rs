@@ -73,6 +73,7 @@ mod trace;
 mod writer;
 
 pub use agent::{AgentOptions, Report, ResearchAgent};
+pub use agentinfer_collab::{Competence, Policy};
 pub use error::AgentError;
 pub use event::{AgentEvent, EventSink, Quote, Silent};
 pub use live::live_line;

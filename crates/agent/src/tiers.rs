@@ -7,14 +7,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentinfer_collab::{
-    Attempt, Competence, Controller, Decision, Entry, Outcome, Policy, Role, Signals, Step, Verdict,
+    Attempt, Competence, Controller, Decision, Entry, Outcome, Policy, Role, Signals, Step, Tier,
+    Verdict,
 };
 use agentinfer_protocol::Message;
 use tokio::time::Instant;
 
-/// Two models for one run: requests name them by their tiers, `small` and `large`.
+/// Two models for one run.
 #[derive(Clone, Debug)]
 pub struct Collab {
+    /// What requests call the small model.
+    pub small: String,
+    /// What they call the large one.
+    pub large: String,
     /// Who takes which step.
     pub policy: Policy,
     /// Decides what the policy leaves to chance.
@@ -24,9 +29,12 @@ pub struct Collab {
 }
 
 impl Collab {
-    /// A policy, with nothing known of the small model.
+    /// A policy for models that requests name by their tiers, as those of a runtime of ours can
+    /// be; with nothing known of the small one.
     pub fn new(policy: Policy) -> Self {
         Self {
+            small: Tier::Small.as_str().to_owned(),
+            large: Tier::Large.as_str().to_owned(),
             policy,
             seed: 0,
             competence: Arc::default(),
@@ -62,6 +70,8 @@ pub(crate) struct Tiers {
 }
 
 struct Both {
+    small: String,
+    large: String,
     session: Mutex<Session>,
     competence: Arc<Mutex<Competence>>,
 }
@@ -77,6 +87,8 @@ impl Tiers {
     /// `single` is the model's name where there is one only.
     pub(crate) fn new(single: &str, collab: Option<&Collab>) -> Self {
         let both = |collab: &Collab| Both {
+            small: collab.small.clone(),
+            large: collab.large.clone(),
             session: Mutex::new(Session {
                 controller: Controller::new(collab.policy, collab.seed),
                 record: Vec::new(),
@@ -113,9 +125,12 @@ impl Tiers {
 
     /// The model that takes the step.
     pub(crate) fn model(&self, turn: &Turn) -> &str {
-        match &turn.attempt {
-            Some(attempt) => attempt.tier().as_str(),
-            None => &self.single,
+        match (&self.collab, &turn.attempt) {
+            (Some(both), Some(attempt)) => match attempt.tier() {
+                Tier::Small => &both.small,
+                Tier::Large => &both.large,
+            },
+            _ => &self.single,
         }
     }
 

@@ -1,12 +1,13 @@
 //! The model that the agent thinks with: in this process or behind a server.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentinfer_agent::{HttpLlm, InProcess, Llm};
+use agentinfer_agent::{Collab, HttpLlm, InProcess, Llm, Policy};
 use agentinfer_bench::ModelFile;
-use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierSource};
+use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
 use anyhow::Result;
 use tokio::task::spawn_blocking;
 
@@ -22,6 +23,14 @@ pub(crate) struct Args {
     /// the server's name for it.
     #[arg(long, env = "AGENTINFER_MODEL", default_value = "qwen2.5-coder-1.5b")]
     model: String,
+    /// A smaller model that takes the steps it is good enough for, as --collab says; with --server,
+    /// the server's name for it.
+    #[arg(long, env = "AGENTINFER_SMALL_MODEL", value_name = "MODEL")]
+    small: Option<String>,
+    /// Who takes which step, the model or the smaller one: agent, paper, cumulative, cascade or a
+    /// control such as large_only [default: agent].
+    #[arg(long, requires = "small", value_name = "POLICY")]
+    collab: Option<Policy>,
     /// Think with this OpenAI-compatible server instead of a model in this process.
     #[arg(long, env = "AGENTINFER_SERVER", value_name = "URL")]
     server: Option<String>,
@@ -44,25 +53,32 @@ pub(crate) struct Args {
 pub(crate) struct Thinker {
     /// Asks it.
     pub(crate) llm: Arc<dyn Llm>,
-    /// What it is called.
-    pub(crate) name: String,
-    /// What it is, for reports.
-    pub(crate) file: ModelFile,
+    /// The models by name, for reports.
+    pub(crate) files: BTreeMap<String, ModelFile>,
+    /// Who takes which step, where there are two models.
+    pub(crate) collab: Option<Collab>,
     runtime: Option<Runtime>,
 }
 
 impl Thinker {
     /// Loads the model or finds its server.
     pub(crate) async fn start(args: &Args) -> Result<Self> {
+        let collab = args.small.as_ref().map(|small| Collab {
+            small: small.clone(),
+            large: args.model.clone(),
+            ..Collab::new(args.collab.unwrap_or_default())
+        });
+        let models = args.small.iter().chain([&args.model]);
         if let Some(server) = &args.server {
             let llm = HttpLlm::new(server, args.server_key.clone(), &args.model)?;
+            let file = ModelFile {
+                path: server.clone(),
+                bytes: None,
+            };
             return Ok(Self {
                 llm: Arc::new(llm),
-                name: args.model.clone(),
-                file: ModelFile {
-                    path: server.clone(),
-                    bytes: None,
-                },
+                files: models.map(|name| (name.clone(), file.clone())).collect(),
+                collab,
                 runtime: None,
             });
         }
@@ -72,25 +88,24 @@ impl Thinker {
             ..Raw::default()
         };
         let engine = above.or(below).engine;
-        let tier = engine.tier(Tier::Large, &args.model)?;
-        let name = tier.name.clone();
-        let file = match &tier.source {
-            TierSource::Gguf(path) => ModelFile::at(path),
-            TierSource::Sim => ModelFile {
-                path: name.clone(),
-                bytes: None,
-            },
-        };
+        let large = engine.tier(Tier::Large, &args.model)?;
+        let name = large.name.clone();
+        let small = args.small.as_ref();
+        let small = small
+            .map(|model| engine.tier(Tier::Small, model))
+            .transpose()?;
+        let tiers: Vec<TierOptions> = small.into_iter().chain([large]).collect();
+        let files = tiers.iter().map(file).collect();
         let options = RuntimeOptions {
             corpus: engine.corpus(),
-            ..RuntimeOptions::new(vec![tier])
+            ..RuntimeOptions::new(tiers)
         };
         let runtime = spawn_blocking(|| Runtime::start(options)).await??;
-        let llm = Arc::new(InProcess::new(runtime.clone(), name.clone()));
         Ok(Self {
-            llm,
-            name,
-            file,
+            llm: Arc::new(InProcess::new(runtime.clone(), name)),
+            files,
+            // In this process the models go by their tiers.
+            collab: collab.map(|collab| Collab::new(collab.policy)),
             runtime: Some(runtime),
         })
     }
@@ -101,4 +116,16 @@ impl Thinker {
             runtime.drain(DRAIN).await;
         }
     }
+}
+
+/// A tier's model by its name.
+fn file(tier: &TierOptions) -> (String, ModelFile) {
+    let file = match &tier.source {
+        TierSource::Gguf(path) => ModelFile::at(path),
+        TierSource::Sim => ModelFile {
+            path: tier.name.clone(),
+            bytes: None,
+        },
+    };
+    (tier.name.clone(), file)
 }

@@ -108,6 +108,10 @@ pub struct TaskRow {
     pub seconds: f64,
     /// The number of completions.
     pub turns: u32,
+    /// Of these, by the large model; all where there is no other.
+    pub large_turns: u32,
+    /// How often another model was asked than before.
+    pub switches: u32,
     /// Prompt tokens.
     pub prompt_tokens: u64,
     /// Of these, how many were prefilled, not resident.
@@ -255,6 +259,11 @@ async fn answer(llm: Arc<dyn Llm>, tools: Tools, options: &ResearchOptions, task
         f1: score.f1,
         seconds,
         turns: totals.llm_calls,
+        large_turns: match options.agent.collab {
+            Some(_) => totals.large_calls,
+            None => totals.llm_calls,
+        },
+        switches: totals.switches,
         prompt_tokens: totals.prompt_tokens,
         prompt_tokens_computed: totals.prompt_tokens.saturating_sub(totals.cached_tokens),
         completion_tokens: totals.completion_tokens,
@@ -272,6 +281,8 @@ fn trace_file(folder: &Path, id: &str) -> PathBuf {
 fn summarize(arm: &str, rows: &[TaskRow], wall_seconds: f64) -> ArmRow {
     let sum = |of: fn(&TaskRow) -> u64| rows.iter().map(of).sum::<u64>();
     let prompt_tokens = sum(|row| row.prompt_tokens);
+    let calls = sum(|row| u64::from(row.turns));
+    let large = sum(|row| u64::from(row.large_turns));
     #[expect(clippy::cast_precision_loss, reason = "a count of tasks")]
     let tasks_per_hour = rows.len() as f64 * 3600.0 / wall_seconds.max(f64::EPSILON);
     ArmRow {
@@ -282,15 +293,15 @@ fn summarize(arm: &str, rows: &[TaskRow], wall_seconds: f64) -> ArmRow {
         task_seconds_mean: mean(rows.iter().map(|row| row.seconds)),
         tasks_per_hour,
         turns_mean: mean(rows.iter().map(|row| f64::from(row.turns))),
-        llm_calls: sum(|row| u64::from(row.turns)),
+        llm_calls: calls,
         // Nothing is compressed, so the model is given what the history amounts to.
         prompt_tokens_full: prompt_tokens,
         prompt_tokens_served: prompt_tokens,
         prompt_tokens_computed: sum(|row| row.prompt_tokens_computed),
         completion_tokens: sum(|row| row.completion_tokens),
-        // One model, and it is the large tier: no switches, and no background work to wait for.
-        large_step_share: 1.0,
-        switches: 0,
+        large_step_share: large as f64 / calls.max(1) as f64,
+        switches: sum(|row| u64::from(row.switches)),
+        // Nothing is done in the background that a session could wait for.
         stall_seconds: 0.0,
         errors: sum(|row| u64::from(row.error.is_some())),
     }

@@ -301,18 +301,21 @@ async fn agent(args: ResearchArgs) -> Result<()> {
         n: args.n,
         sessions: args.sessions,
         arm: args.arm,
-        agent: AgentOptions::default(),
+        agent: AgentOptions {
+            collab: thinker.collab.clone(),
+            ..AgentOptions::default()
+        },
         traces: args.traces,
     };
     let work = research(thinker.llm.clone(), &options, |done| {
         output::note(&done.to_string())
     });
     let results = unless_interrupted(work).await;
-    let model = BTreeMap::from([(thinker.name.clone(), thinker.file.clone())]);
+    let models = thinker.files.clone();
     thinker.stop().await;
     let results = results??;
     output::json(&results.arms)?;
-    report("research", model, started, results, args.json.as_deref())
+    report("research", models, started, results, args.json.as_deref())
 }
 
 /// What `work` comes to, unless a request to stop comes first: then it is dropped, and what it

@@ -29,6 +29,7 @@ const INTERRUPTED: u8 = 130;
 #[command(after_long_help = "Examples:\n  \
     agentinfer run --corpus demo/corpus \"Where was the designer of ... born?\"\n  \
     agentinfer run --corpus docs.jsonl --trace run.jsonl --json \"Who ...?\"\n  \
+    agentinfer run --corpus docs.jsonl --small qwen2.5-coder-0.5b \"Who ...?\"\n  \
     agentinfer run --corpus index/ --server http://localhost:8080 --model large \"When ...?\"\n  \
     agentinfer run --searxng http://localhost:8888 \"Which ...?\"\n  \
     agentinfer run --mcp \"my-search-server --quiet\" \"Which ...?\"")]
@@ -79,6 +80,7 @@ async fn research(args: Args) -> Result<ExitCode> {
     let thinker = Thinker::start(&args.think).await?;
     let options = AgentOptions {
         trace: args.trace.clone(),
+        collab: thinker.collab.clone(),
         ..AgentOptions::default()
     };
     let agent = ResearchAgent::new(thinker.llm.clone(), tools, options);

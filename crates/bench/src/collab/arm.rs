@@ -49,9 +49,9 @@ impl Arm {
     pub(super) async fn answer(&self, task: &Task, seed: u64) -> TaskRow {
         let options = AgentOptions {
             collab: Some(Collab {
-                policy: self.policy,
                 seed,
                 competence: self.competence.clone(),
+                ..Collab::new(self.policy)
             }),
             ..AgentOptions::default()
         };
