@@ -1,37 +1,20 @@
 //! The whole agent over a small corpus, with a model that follows a script.
 
+mod script;
+
 use std::sync::{Arc, Mutex};
 
 use agentinfer_agent::{
     AgentError, AgentEvent, AgentOptions, BoxFuture, Corpus, Document, HttpLlm, Llm, ResearchAgent,
     Silent, Tools,
 };
-use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, ResponseFormat};
+use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-/// Answers each request by a function of its step and last message.
-struct Script(fn(&str, &str) -> Value);
-
-impl Llm for Script {
-    fn model(&self) -> &str {
-        "script"
-    }
-
-    fn chat(
-        &self,
-        request: ChatCompletionRequest,
-    ) -> BoxFuture<'_, Result<ChatCompletion, AgentError>> {
-        let Some(ResponseFormat::JsonSchema { json_schema }) = &request.response_format else {
-            panic!("every step asks for JSON of a schema");
-        };
-        let last = request.messages.last().expect("there is one").text();
-        let answer = (self.0)(&json_schema.name, &last).to_string();
-        Box::pin(async move { Ok(completion(&answer)) })
-    }
-}
+use self::script::{QUESTION, Script, completion, corpus, good, reading};
 
 /// Never answers.
 struct Stuck;
@@ -45,68 +28,6 @@ impl Llm for Stuck {
         Box::pin(std::future::pending())
     }
 }
-
-fn completion(text: &str) -> ChatCompletion {
-    let answer = json!({
-        "id": "1", "object": "chat.completion", "created": 0, "model": "script",
-        "choices": [{
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": "stop",
-        }],
-        "usage": {
-            "prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110,
-            "prompt_tokens_details": {"cached_tokens": 60},
-        },
-    });
-    serde_json::from_value(answer).expect("is a completion")
-}
-
-fn corpus() -> Tools {
-    let document = |title: &str, text: &str| Document {
-        url: format!("{}.txt", title.to_lowercase()),
-        title: title.to_owned(),
-        text: text.to_owned(),
-    };
-    let corpus = Corpus::of(vec![
-        document(
-            "Fortress",
-            "The Fortress was rebuilt by Axel Bergh in 1838.",
-        ),
-        document(
-            "Axel Bergh",
-            "Axel Bergh was an engineer. He was born in Kalmar.",
-        ),
-        document("Kalmar", "Kalmar is a town by the sea."),
-        document("Oslo", "Oslo is the capital of Norway."),
-    ]);
-    Tools::corpus(corpus.expect("has documents"))
-}
-
-fn reading(facts: &str, conclusion: &str) -> Value {
-    json!({"facts": facts, "conclusion": conclusion})
-}
-
-/// Plans and reads well.
-fn good(step: &str, ask: &str) -> Value {
-    let asks = |question: &str| ask.ends_with(&format!("Question: {question}"));
-    match step {
-        "plan" if asks(QUESTION) => json!({"unknown": "the engineer who rebuilt the Fortress"}),
-        "plan" => json!({"unknown": ""}),
-        "document_qa" if asks("Who is the engineer who rebuilt the Fortress?") => {
-            json!({"fact": "Axel Bergh rebuilt the Fortress.", "answer": "Axel Bergh"})
-        }
-        "write" if asks("In which town was Axel Bergh born?") => {
-            reading("Axel Bergh was born in Kalmar.", "He was born in Kalmar.")
-        }
-        "write" => reading("Nobody knows.", "Nobody knows."),
-        "extract" if ask.contains("He was born in Kalmar.") => json!({"answer": "\"Kalmar\""}),
-        "extract" => json!({"answer": "Oslo"}),
-        _ => panic!("{step}: {ask}"),
-    }
-}
-
-const QUESTION: &str = "In which town was the engineer who rebuilt the Fortress born?";
 
 async fn answer(script: fn(&str, &str) -> Value) -> (agentinfer_agent::Report, Vec<AgentEvent>) {
     let agent = ResearchAgent::new(Arc::new(Script(script)), corpus(), AgentOptions::default());
