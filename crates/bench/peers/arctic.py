@@ -21,8 +21,17 @@ import numpy as np
 from arctic_inference.suffix_decoding import SuffixDecodingCache
 
 
+def extend(cache, name, context, at, end, seen):
+    """The model said what is from `at` to `end`; returns `end`."""
+    began = time.perf_counter_ns()
+    cache.add_active_response(name, context[at:end])
+    seen["extend_ns"] += time.perf_counter_ns() - began
+    return end
+
+
 def replay(cache, name, call, job, seen):
-    """One call, step by step; adds to the counts and times in `seen`."""
+    """One call, step by step; adds to the counts and times in `seen`. Its first token comes with
+    the prompt's own forward pass, before any draft."""
     prompt, output = call
     context = np.concatenate([prompt, output])
     depth = cache.max_tree_depth
@@ -30,6 +39,7 @@ def replay(cache, name, call, job, seen):
     cache.start_request(name, prompt)
     seen["begin_ns"] += time.perf_counter_ns() - began
     at, end = len(prompt), len(context)
+    at = extend(cache, name, context, at, min(at + 1, end), seen)
     while at < end:
         recent = context[max(0, at - depth):at]
         began = time.perf_counter_ns()
@@ -47,14 +57,12 @@ def replay(cache, name, call, job, seen):
                 break
             agreed += 1
         said = min(agreed + 1, end - at)
-        began = time.perf_counter_ns()
-        cache.add_active_response(name, context[at:at + said])
-        seen["extend_ns"] += time.perf_counter_ns() - began
-        at += said
+        at = extend(cache, name, context, at, at + said, seen)
+        seen["tokens"] += said
         seen["drafted"] += len(draft.token_ids)
         seen["accepted"] += agreed
     cache.stop_request(name)
-    seen["tokens"] += len(output)
+    seen["extended_tokens"] += len(output)
     seen["prompt_tokens"] += len(prompt)
     seen["calls"] += 1
 
@@ -68,12 +76,13 @@ def run(calls, job):
         cache.add_active_response(index, calls[index][1])
         cache.stop_request(index)
     seen = {"calls": 0, "tokens": 0, "prompt_tokens": 0, "drafted": 0, "accepted": 0}
-    seen |= {"draft_ns": [], "begin_ns": 0, "extend_ns": 0}
+    seen |= {"draft_ns": [], "begin_ns": 0, "extend_ns": 0, "extended_tokens": 0}
     for index in job["measured"]:
         replay(cache, index, calls[index], job, seen)
-    held = seen["tokens"] + sum(len(calls[index][1]) for index in job["fill"])
-    drafts = np.array(seen.pop("draft_ns"))
+    held = seen["extended_tokens"] + sum(len(calls[index][1]) for index in job["fill"])
+    drafts = seen.pop("draft_ns")
     seen["steps"] = len(drafts)
+    drafts = drafts or [0]
     seen["draft_ns_p50"], seen["draft_ns_p99"] = np.percentile(drafts, [50, 99]).tolist()
     if job["shared"]:
         # The package's own estimate of its tree.

@@ -51,8 +51,7 @@ use tokens::Tokenizer;
 /// # Errors
 /// [`BenchError::Option`] when the options make no sense, [`BenchError::Read`],
 /// [`BenchError::Trace`] and [`BenchError::Conversation`] for what cannot be replayed,
-/// [`BenchError::Models`], [`BenchError::Llama`] and [`BenchError::Template`] for an unusable
-/// model,
+/// [`BenchError::Llama`] and [`BenchError::Template`] for an unusable model,
 /// [`BenchError::MissingPython`] and [`BenchError::Program`] for the peer.
 pub async fn run_sam_bench(
     options: &SamOptions,

@@ -78,6 +78,7 @@ pub(super) struct PeerCounts {
     pub(super) draft_ns_p99: f64,
     pub(super) begin_ns: u64,
     pub(super) extend_ns: u64,
+    pub(super) extended_tokens: u64,
     /// Of its global tree; absent without it.
     pub(super) bytes_per_token: Option<f64>,
 }

@@ -16,9 +16,9 @@ use crate::BenchError;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) calls: u64,
-    /// Said by the model.
+    /// Said by the model in steps; each call's first token came with its prompt.
     pub(super) tokens: u64,
-    /// Forward passes that took.
+    /// Forward passes that these took.
     pub(super) steps: u64,
     /// Guesses.
     pub(super) drafted: u64,
@@ -34,8 +34,9 @@ pub(super) struct Times {
     /// For all prompts, and how many tokens these had that the session's last call had not.
     pub(super) begin: Duration,
     pub(super) new_tokens: u64,
-    /// For all that the model said.
+    /// For all that the model said, and how many tokens it was.
     pub(super) extend: Duration,
+    pub(super) extended_tokens: u64,
     /// For sessions that ended, and how many tokens the model said in them.
     pub(super) end: Duration,
     pub(super) ended_tokens: u64,
@@ -138,7 +139,9 @@ impl Replay {
         self.arm
             .begin(id, origin(call.session as u64), &call.prompt);
         self.times.begin += started.elapsed();
-        let mut rest = &call.output[..];
+        // The first token comes with the prompt's own forward pass, before any draft.
+        let (first, mut rest) = call.output.split_at(call.output.len().min(1));
+        self.extend(id, first);
         while !rest.is_empty() {
             let said = self.step(id, rest, pace);
             rest = &rest[said..];
@@ -174,14 +177,19 @@ impl Replay {
             .count();
         // The model adds a token of its own, unless its turn ended with the last accepted one.
         let said = (agreed + 1).min(rest.len());
-        let started = Instant::now();
-        self.arm.extend(id, &rest[..said]);
-        self.times.extend += started.elapsed();
+        self.extend(id, &rest[..said]);
         self.counts.steps += 1;
         self.counts.tokens += said as u64;
         self.counts.drafted += drafted as u64;
         self.counts.accepted += agreed as u64;
         said
+    }
+
+    fn extend(&mut self, id: u64, said: &[Token]) {
+        let started = Instant::now();
+        self.arm.extend(id, said);
+        self.times.extend += started.elapsed();
+        self.times.extended_tokens += said.len() as u64;
     }
 
     fn end_session(&mut self, session: u64, said: usize) {

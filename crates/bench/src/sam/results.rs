@@ -24,9 +24,9 @@ pub struct SamRow {
     pub max_draft: usize,
     /// Calls that were measured.
     pub calls: u64,
-    /// Tokens that the model said in them.
+    /// Tokens that the model said in steps; each call's first token comes with its prompt.
     pub tokens: u64,
-    /// Forward passes that took.
+    /// Forward passes that these took.
     pub steps: u64,
     /// Guesses.
     pub drafted: u64,
@@ -87,7 +87,7 @@ impl SamRow {
             least: Some(least),
             draft_us_p50: percentile(&drafts, 0.5),
             draft_us_p99: percentile(&drafts, 0.99),
-            extend_us_per_token: per(microseconds(times.extend), counts.tokens),
+            extend_us_per_token: per(microseconds(times.extend), times.extended_tokens),
             begin_us_per_token: per(microseconds(times.begin), times.new_tokens),
             ..Self::counted(place, arm, counts)
         };
@@ -112,7 +112,7 @@ impl SamRow {
         Self {
             draft_us_p50: seen.draft_ns_p50 / 1e3,
             draft_us_p99: seen.draft_ns_p99 / 1e3,
-            extend_us_per_token: per(seen.extend_ns as f64 / 1e3, seen.tokens),
+            extend_us_per_token: per(seen.extend_ns as f64 / 1e3, seen.extended_tokens),
             begin_us_per_token: per(seen.begin_ns as f64 / 1e3, seen.prompt_tokens),
             ..Self::counted(place, arm, &counts)
         }

@@ -145,18 +145,18 @@ fn steps_and_guesses_are_counted() {
     let output: Vec<Token> = (0..10).collect();
     let set = set(&[(0, &[7; 5], &output)]);
     for (wrong, max_draft, steps, drafted, accepted) in [
-        // Nothing drafted: one token a step.
-        (0, 0, 10, 0, 0),
+        // Nothing drafted: one token a step, and the first with the prompt.
+        (0, 0, 9, 0, 0),
         // Always wrong.
-        (1, 3, 10, 30, 0),
-        // Always right: 4, 4, 2, the last of which reaches past the end.
-        (0, 3, 3, 9, 8),
-        (0, 9, 1, 9, 9),
-        // Ten accepted of sixteen: there is no token of the model's own after the last.
-        (0, 16, 1, 16, 10),
+        (1, 3, 9, 27, 0),
+        // Always right: 4, 4, 1, the last of which reaches past the end.
+        (0, 3, 3, 9, 7),
+        (0, 8, 1, 8, 8),
+        // Nine accepted of sixteen: there is no token of the model's own after the last.
+        (0, 16, 1, 16, 9),
         // Every second one wrong: one accepted, then the model's own.
-        (2, 3, 5, 15, 5),
-        (2, 1, 5, 5, 5),
+        (2, 3, 5, 15, 4),
+        (2, 1, 5, 5, 4),
     ] {
         let oracle = Oracle {
             outputs: vec![output.clone()],
@@ -166,14 +166,14 @@ fn steps_and_guesses_are_counted() {
         let counts = played(Box::new(oracle), &set, max_draft);
         let expected = Counts {
             calls: 1,
-            tokens: 10,
+            tokens: 9,
             steps,
             drafted,
             accepted,
         };
         assert_eq!(counts, expected, "wrong {wrong}, max {max_draft}");
     }
-    assert_eq!(played(Box::new(NoDrafts), &set, 16).steps, 10);
+    assert_eq!(played(Box::new(NoDrafts), &set, 16).steps, 9);
 }
 
 #[test]
@@ -199,14 +199,14 @@ fn what_fills_the_corpus_drafts_but_is_not_counted() {
     let said: Vec<Token> = (10..30).collect();
     let set = set(&[(0, &[1, 2], &said), (1, &[3, 10, 11], &said[2..])]);
     let mut pace = Pace::fixed(16, 0.1);
-    for (fill, steps) in [(&[][..], 18), (&[0][..], 2)] {
+    for (fill, steps) in [(&[][..], 17), (&[0][..], 1)] {
         let mut replay = Replay::new(Box::new(LastPair::default()));
         replay.play(&set, fill, &mut pace);
         replay.reset();
         let rows = replay.play(&set, &[1], &mut pace);
-        assert_eq!((replay.counts.calls, replay.counts.tokens), (1, 18));
+        assert_eq!((replay.counts.calls, replay.counts.tokens), (1, 17));
         assert_eq!(replay.counts.steps, steps);
-        assert_eq!((rows.len(), rows[0].steps, rows[0].tokens), (1, steps, 18));
+        assert_eq!((rows.len(), rows[0].steps, rows[0].tokens), (1, steps, 17));
     }
 }
 
