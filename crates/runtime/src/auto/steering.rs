@@ -241,3 +241,158 @@ impl Steering {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agentinfer_collab::PaperOptions;
+
+    use super::*;
+    use crate::answers;
+
+    /// A session under the published policy, as its client sees it.
+    struct Client {
+        steering: Steering,
+        known: Competence,
+        counts: Counts,
+        messages: Vec<Message>,
+    }
+
+    impl Client {
+        fn new() -> Self {
+            let policy = Policy::Paper(PaperOptions {
+                warm_up: 1,
+                burst: 1,
+            });
+            Self {
+                steering: Steering::new(policy, 1),
+                known: Competence::default(),
+                counts: Counts::default(),
+                messages: Vec::new(),
+            }
+        }
+
+        /// Asks; the attempt that it is answered by.
+        fn ask(&mut self, text: &str) -> Attempt {
+            self.messages.push(Message::user(text));
+            let places = answers::places(0, &self.messages);
+            self.steering
+                .go_on(&self.messages, &places, &mut self.known, &self.counts);
+            let step = Step::new(Role::Unknown, "chat");
+            self.steering.begin(&step, &self.known)
+        }
+
+        /// Answers with these choices, which the check judges so; the first is what the client
+        /// goes on from.
+        fn answer(&mut self, attempt: Attempt, choices: &[&str], checking: Checking) {
+            let places = answers::places(0, &self.messages);
+            let before = places.last().copied().expect("a question");
+            let after = |text: &&str| (before.after(&Message::assistant(*text)), true);
+            self.steering.wait(Pending {
+                attempt,
+                before,
+                after: choices.iter().map(after).collect(),
+                seconds: 1.0,
+                checking,
+                prewarm: None,
+            });
+            self.messages.push(Message::assistant(choices[0]));
+        }
+
+        /// Answers, and asks on: who takes the step after one that was judged so.
+        fn tier_after(&mut self, checking: Checking) -> Tier {
+            let attempt = self.ask("Where?");
+            self.answer(attempt, &["On the shelf."], checking);
+            self.ask("And then?").tier()
+        }
+    }
+
+    fn came(verdict: Verdict) -> Checking {
+        Checking::Came(Judgement {
+            verdict,
+            p_true: None,
+        })
+    }
+
+    #[test]
+    fn signs_stand_in_for_a_check_that_was_not_asked_or_is_late() {
+        for (checking, expected, count) in [
+            (came(Verdict::Progress), Tier::Small, [1, 0, 0, 0, 0]),
+            (came(Verdict::Stall), Tier::Large, [0, 1, 0, 0, 0]),
+            (came(Verdict::Missing), Tier::Large, [0, 0, 1, 0, 0]),
+            (Checking::Late, Tier::Small, [0, 0, 0, 1, 0]),
+            (Checking::Refused, Tier::Small, [0, 0, 0, 0, 1]),
+            (Checking::None, Tier::Small, [0; 5]),
+        ] {
+            let mut client = Client::new();
+            assert_eq!(client.tier_after(came(Verdict::Progress)), Tier::Small);
+            client.messages.pop();
+            let before = client.counts.snapshot();
+            assert_eq!(client.tier_after(checking), expected);
+            let after = client.counts.snapshot();
+            let counts = [
+                after.checks_true - before.checks_true,
+                after.checks_false - before.checks_false,
+                after.checks_malformed - before.checks_malformed,
+                after.checks_late - before.checks_late,
+                after.checks_refused - before.checks_refused,
+            ];
+            assert_eq!(counts, count);
+        }
+        // Said twice in the same words, it is no progress, though nobody was asked.
+        let mut client = Client::new();
+        let long = "It must be on the upper shelf of the cupboard in the hall.";
+        for expected in [Tier::Large, Tier::Small, Tier::Large] {
+            let attempt = client.ask("Where?");
+            assert_eq!(attempt.tier(), expected);
+            client.answer(attempt, &[long], Checking::Late);
+        }
+    }
+
+    #[test]
+    fn a_question_that_is_asked_again_is_the_same_step() {
+        let mut client = Client::new();
+        for _ in 0..3 {
+            let attempt = client.ask("Where?");
+            assert_eq!(attempt.tier(), Tier::Large, "the warm-up's only step");
+            client.answer(attempt, &["On the shelf."], came(Verdict::Stall));
+            client.messages.clear();
+        }
+        assert_eq!(client.counts.snapshot(), AutoStats::default());
+    }
+
+    #[test]
+    fn any_choice_and_any_line_of_the_conversation_may_be_gone_on_from() {
+        let mut client = Client::new();
+        let attempt = client.ask("Where?");
+        client.answer(attempt, &["Here.", "There."], came(Verdict::Progress));
+        let one = client.messages.clone();
+        // Another agent of the session, meanwhile.
+        client.messages = vec![Message::system("You are another.")];
+        let other = client.ask("Who?");
+        assert_eq!(other.tier(), Tier::Large, "the first answer still waits");
+        client.messages = one;
+        client.messages[1] = Message::assistant("There.");
+        assert_eq!(client.ask("And then?").tier(), Tier::Small);
+        assert_eq!(client.counts.snapshot().checks_true, 1);
+    }
+
+    #[test]
+    fn a_client_that_writes_its_history_anew_goes_on_from_its_last_answer() {
+        let mut client = Client::new();
+        let attempt = client.ask("Where?");
+        client.answer(attempt, &["On the shelf."], came(Verdict::Progress));
+        client.messages = vec![Message::assistant("In short: it is on the shelf.")];
+        assert_eq!(client.ask("And then?").tier(), Tier::Small);
+    }
+
+    #[test]
+    fn answers_that_nobody_goes_on_from_are_bounded() {
+        let mut client = Client::new();
+        for number in 0..3 * MAX_PENDING {
+            client.messages.clear();
+            let attempt = client.ask(&format!("Question {number}?"));
+            client.answer(attempt, &["On the shelf."], Checking::None);
+        }
+        assert_eq!(client.steering.pending.len(), MAX_PENDING);
+    }
+}

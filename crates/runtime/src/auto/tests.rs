@@ -10,8 +10,9 @@ use agentinfer_collab::{
 use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, Message};
 use serde_json::{Value, json};
 
-use super::AUTO;
+use super::check::{Check, Judgement};
 use super::counts::AutoStats;
+use super::{AUTO, FollowUp};
 use crate::chat_stream::ChatStream;
 use crate::runtime::Runtime;
 use crate::tier::ServedTier;
@@ -165,6 +166,43 @@ async fn a_check_leaves_its_session_as_it_was() {
     assert_eq!(remembered[0], remembered[1]);
 }
 
+#[tokio::test]
+async fn a_check_is_as_sure_as_its_model() {
+    let runtime = pair("both:check=1", false);
+    let mut sure = 0;
+    for number in 0..12 {
+        let mut messages = vec![Message::user(format!("Question {number}?"))];
+        let taken = turn(&runtime, &mut messages, json!({})).await;
+        let answer = messages.pop().expect("the answer");
+        let conversation = &taken.stream.conversation;
+        let after = FollowUp {
+            runtime: runtime.clone(),
+            tier: taken.stream.tier.clone(),
+            session: conversation.prompt.session,
+            tenant: 0,
+            messages,
+            answer,
+            tools: Vec::new(),
+            variables: None,
+            hints: taken.stream.hints,
+            check: None,
+            prewarm: None,
+        };
+        let mut check = Check::ask(&after).expect("asked");
+        let Judgement { verdict, p_true } = check.judgement().await;
+        assert_ne!(verdict, Verdict::Missing);
+        // The block is greedy, so the value is the likelier of the two.
+        if let Some(p) = p_true {
+            assert_eq!(verdict == Verdict::Progress, p >= 0.5, "{p}");
+            sure += 1;
+        }
+    }
+    assert!(
+        sure > 3,
+        "the values are often among the likely tokens: {sure}"
+    );
+}
+
 /// Starts an answer on a tier that never ends, because nobody reads it.
 fn endless(runtime: &Runtime, tier: Tier) -> ChatStream {
     let fields = json!({
@@ -194,10 +232,7 @@ async fn a_check_is_cancelled_when_the_session_goes_on() {
     messages.push(Message::user("And now?"));
     let third = request(&messages, json!({}));
     let mut third = runtime.chat(third).expect("a request does not wait for it");
-    assert_eq!(
-        (stats(&runtime).checks_late, engine.stats().cancelled),
-        (1, 0)
-    );
+    assert_eq!(stats(&runtime).checks_late, 1);
     third.read_all().await.expect("no failure");
     assert_eq!(engine.stats().cancelled, 1, "the check");
     drop(blocker);
@@ -363,7 +398,8 @@ async fn sessions_beside_each_other_are_steered_apart() {
         let runtime = runtime.clone();
         async move {
             let mut messages = vec![Message::system(format!("Session {number}."))];
-            let key = json!({"prompt_cache_key": (number % 2 == 0).then(|| number.to_string())});
+            let key =
+                json!({"prompt_cache_key": number.is_multiple_of(2).then(|| number.to_string())});
             let mut tiers = Vec::new();
             for step in 0..8 {
                 messages.push(Message::user(format!("Question {step}?")));
