@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agentinfer_runtime::{CorpusOptions, DiskOptions, Drafts, Tier, TierOptions, TierSource};
+use agentinfer_runtime::{
+    CollabOptions, CorpusOptions, DiskOptions, Drafts, Tier, TierOptions, TierSource,
+};
 use agentinfer_server::ServerOptions;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
@@ -31,6 +33,9 @@ const DISK_MIB: u64 = 16_384;
 /// say in a year.
 const CORPUS_MIB: u64 = 256;
 
+/// The file in the corpus folder that keeps what is known of the small model.
+const COMPETENCE_FILE: &str = "competence.json";
+
 /// Sequences per running request: what does not run keeps idle prefixes resident.
 const SEQUENCES_PER_RUNNING: u32 = 4;
 
@@ -44,6 +49,8 @@ pub(crate) struct Raw {
     pub(crate) server: RawServer,
     #[command(flatten)]
     pub(crate) engine: RawEngine,
+    #[command(flatten)]
+    pub(crate) collab: RawCollab,
 }
 
 /// `[models]`: which model serves which tier.
@@ -164,6 +171,42 @@ pub(crate) struct RawEngine {
     pub(crate) gpu_layers: Option<u32>,
 }
 
+/// `[collab]`: how requests for the model `auto` are divided between two tiers.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[command(next_help_heading = "Collab")]
+pub(crate) struct RawCollab {
+    /// Which tier answers a request for the model `auto`: agent (the small one until a check that
+    /// needs no model speaks against its step; agent:confidence=0.5:burst=1:most=4), paper
+    /// (AgentCollab as published, by a model's own progress check; paper:warm_up=2:burst=2),
+    /// cumulative (with bursts that grow), always_true, or a control: large_only, small_only,
+    /// random:share=0.5 [default: agent:confidence=0.5].
+    #[arg(long = "collab", env = "AGENTINFER_COLLAB", value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+    /// Whether the tier that may be needed next reads the conversation in the background while a
+    /// client's tools run: on or off [default: on].
+    #[arg(long, env = "AGENTINFER_PREWARM", value_name = "on|off")]
+    pub(crate) prewarm: Option<Switch>,
+    /// File in which what is known of the small model is kept for the next start [default:
+    /// competence.json in --corpus-dir, else none].
+    #[arg(
+        long = "collab-file",
+        env = "AGENTINFER_COLLAB_FILE",
+        value_name = "FILE"
+    )]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Something that is done or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
+}
+
 /// What is done: complete and checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -171,6 +214,8 @@ pub(crate) struct Config {
     pub(crate) tiers: Vec<TierOptions>,
     /// Where what they say is kept for drafts of later sessions.
     pub(crate) corpus: Option<CorpusOptions>,
+    /// How requests are divided between two of them.
+    pub(crate) collab: CollabOptions,
     /// How to serve them.
     pub(crate) server: ServerOptions,
 }
@@ -193,6 +238,7 @@ impl Raw {
             models,
             server,
             engine,
+            collab,
         } = self;
         Self {
             models: RawModels {
@@ -228,12 +274,18 @@ impl Raw {
                 sched_trace: engine.sched_trace.or(below.engine.sched_trace),
                 gpu_layers: engine.gpu_layers.or(below.engine.gpu_layers),
             },
+            collab: RawCollab {
+                policy: collab.policy.or(below.collab.policy),
+                prewarm: collab.prewarm.or(below.collab.prewarm),
+                file: collab.file.or(below.collab.file),
+            },
         }
     }
 
     /// Fills in defaults and checks everything, the model files included.
     pub(crate) fn validate(self) -> Result<Config> {
         let server = self.server.validate()?;
+        let collab = self.collab.validate(self.engine.corpus_dir.as_deref())?;
         let named = [
             (Tier::Small, self.models.small),
             (Tier::Large, self.models.large),
@@ -262,6 +314,7 @@ impl Raw {
             .collect::<Result<_>>()?;
         Ok(Config {
             corpus: self.engine.corpus(),
+            collab,
             tiers,
             server,
         })
@@ -285,6 +338,23 @@ impl RawServer {
         );
         at_least_one("max_body_bytes", options.max_body_bytes)?;
         at_least_one("max_concurrent_requests", options.max_concurrent_requests)?;
+        Ok(options)
+    }
+}
+
+impl RawCollab {
+    fn validate(self, corpus: Option<&Path>) -> Result<CollabOptions> {
+        let mut options = CollabOptions::default();
+        if let Some(policy) = self.policy {
+            let policy = policy.parse();
+            options.policy = policy.map_err(|error| anyhow!("collab policy: {error}"))?;
+        }
+        set(
+            &mut options.prewarm,
+            self.prewarm.map(|it| it == Switch::On),
+        );
+        let beside = || corpus.map(|folder| folder.join(COMPETENCE_FILE));
+        options.file = self.file.or_else(beside);
         Ok(options)
     }
 }
@@ -446,12 +516,14 @@ mod tests {
              [engine]\ncontext = 100\ncells = 200\nparallel = 32\nmax_requests = 33\n\
              policy = \"paper:k=2\"\nspec = \"off\"\ncorpus_dir = \"said\"\ncorpus_mib = 40\nspec_budget = \"paper:batch=4\"\n\
              prefill_chunk = 34\nbatch = 35\nthreads = 36\n\
-             gpu_layers = 37\nsched_trace = \"t.jsonl\"\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n",
+             gpu_layers = 37\nsched_trace = \"t.jsonl\"\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n\
+             [collab]\npolicy = \"paper:burst=3\"\nprewarm = \"off\"\nfile = \"known.json\"\n",
         );
         raw.models.small = Some(model(dir.path()));
         let Config {
             tiers,
             corpus,
+            collab,
             server,
         } = raw.validate().unwrap();
         assert_eq!((server.host.as_str(), server.port), ("::", 9));
@@ -478,6 +550,9 @@ mod tests {
             (corpus.folder.as_path(), corpus.bytes),
             (Path::new("said"), 40 * MIB)
         );
+        assert_eq!(collab.policy.to_string(), "paper:warm_up=2:burst=3");
+        let file = Some(PathBuf::from("known.json"));
+        assert_eq!((collab.prewarm, collab.file), (false, file));
         let budget = engine.speculation.to_string();
         assert_eq!(budget, "paper:context=32768:batch=4");
         assert_eq!(tier.sched_trace.as_deref(), Some(Path::new("t.jsonl")));
@@ -487,6 +562,32 @@ mod tests {
             (disk.folder.as_path(), disk.bytes),
             (Path::new("kv"), 39 * MIB)
         );
+    }
+
+    #[test]
+    fn what_is_known_of_the_small_model_is_kept_with_the_corpus() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, file) in [
+            ("", None),
+            (
+                "[engine]\ncorpus_dir = \"said\"",
+                Some("said/competence.json"),
+            ),
+            (
+                "[engine]\ncorpus_dir = \"said\"\n[collab]\nfile = \"k\"",
+                Some("k"),
+            ),
+        ] {
+            let mut raw = parsed(text);
+            raw.models.small = Some(model(dir.path()));
+            let collab = raw.validate().unwrap().collab;
+            assert_eq!(collab.file, file.map(PathBuf::from));
+            assert_eq!(
+                collab.policy.to_string(),
+                "agent:confidence=0.5:burst=1:most=4"
+            );
+            assert!(collab.prewarm);
+        }
     }
 
     #[test]
@@ -529,6 +630,10 @@ mod tests {
             ("[engine]\nspec = \"on\"", "spec: \"on\" is no source"),
             ("[engine]\nspec = \"full\"", "give corpus_dir"),
             (
+                "[collab]\npolicy = \"llm\"",
+                "collab policy: \"llm\" is no policy of AgentCollab",
+            ),
+            (
                 "[engine]\nspec_budget = \"fixed:tokens=0\"",
                 "spec_budget: tokens: 0 is outside",
             ),
@@ -555,6 +660,7 @@ mod tests {
             ("[server]\nprot = 1", "prot"),
             ("[engine]\nmax_request = 1", "max_request"),
             ("[sever]\n", "sever"),
+            ("[collab]\ncollab = \"paper\"", "collab"),
         ] {
             let error = toml::from_str::<Raw>(text).unwrap_err().to_string();
             assert!(error.contains(&format!("unknown field `{key}`")), "{error}");

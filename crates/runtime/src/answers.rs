@@ -175,7 +175,7 @@ fn meaning(message: &Message) -> String {
     json!([message.role, text, calls]).to_string()
 }
 
-fn call_meaning(call: &FunctionCall) -> Value {
+pub(crate) fn call_meaning(call: &FunctionCall) -> Value {
     let text = match call.arguments.trim() {
         "" => "{}",
         text => text,

@@ -3,20 +3,21 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use agentinfer_engine::{Event, Finish};
+use agentinfer_engine::{Event, Finish, Hints};
 use agentinfer_protocol::{
     ChatCompletion, ChatCompletionChunk, Choice as WholeChoice, ChoiceDelta, FinishReason,
-    Logprobs, Message, Tool, Usage,
+    Logprobs, Message, Role, Tool, Usage,
 };
 use serde_json::{Map, Value};
 
-use crate::RuntimeError;
 use crate::answers::Place;
+use crate::auto::Taken;
 use crate::choice::Choice;
 use crate::merge::{Merged, usage};
-use crate::session::{Answer, Prompt, Sessions};
+use crate::session::{Answer, Prompt, Sessions, common_prefix};
 use crate::tier::ServedTier;
 use crate::turn::rendered_turn;
+use crate::{RuntimeError, Tier};
 
 /// What every chunk of an answer repeats.
 #[derive(Clone, Debug)]
@@ -67,6 +68,12 @@ pub struct ChatStream {
     pub(crate) ready: VecDeque<ChatCompletionChunk>,
     /// Whether a usage chunk is still to come.
     pub(crate) usage_due: bool,
+    /// What the client told about the request and its session.
+    pub(crate) hints: Hints,
+    /// Which tier answers and a word for why, where the request left that open.
+    pub(crate) decided: Option<(Tier, &'static str)>,
+    /// What the controller has to know of the answer, until it is complete.
+    pub(crate) taken: Option<Taken>,
 }
 
 impl ChatStream {
@@ -84,7 +91,12 @@ impl ChatStream {
             let choice = &mut self.choices[index];
             let deltas = match event {
                 Event::Started(_) => Vec::new(),
-                Event::Token(token) => choice.token(token, vocabulary),
+                Event::Token(token) => {
+                    if let Some(taken) = &mut self.taken {
+                        taken.request = None;
+                    }
+                    choice.token(token, vocabulary)
+                }
                 Event::Finished(finish) => {
                     let deltas = choice.finish(finish, vocabulary);
                     self.remember(index);
@@ -94,10 +106,16 @@ impl ChatStream {
                     deltas
                 }
                 Event::Failed(error) => {
-                    self.events.cancel();
-                    self.ready.clear();
-                    self.usage_due = false;
-                    return Some(Err(error.into()));
+                    if let Some(taken) = self.taken.take_if(|taken| taken.request.is_some()) {
+                        match taken.answer_instead(self.tier.tier, error) {
+                            Ok(other) => {
+                                *self = other;
+                                continue;
+                            }
+                            Err(error) => return Some(Err(self.fail(error))),
+                        }
+                    }
+                    return Some(Err(self.fail(error.into())));
                 }
             };
             let chunks = deltas
@@ -113,6 +131,14 @@ impl ChatStream {
     /// # Errors
     /// When the engine fails before the end.
     pub async fn collect(mut self) -> Result<ChatCompletion, RuntimeError> {
+        self.read_all().await
+    }
+
+    /// [`collect`](Self::collect), after which the stream can still be asked about the answer.
+    ///
+    /// # Errors
+    /// When the engine fails before the end.
+    pub async fn read_all(&mut self) -> Result<ChatCompletion, RuntimeError> {
         let count = self.choices.len();
         let mut reasons = vec![FinishReason::Stop; count];
         let mut logprobs: Vec<Option<Logprobs>> = vec![None; count];
@@ -146,7 +172,7 @@ impl ChatStream {
         Ok(ChatCompletion {
             choices: choices.collect(),
             usage: self.usage(),
-            id: self.head.id,
+            id: self.head.id.clone(),
             object: "chat.completion".to_owned(),
             created: self.head.created,
             model: self.tier.name.clone(),
@@ -158,6 +184,42 @@ impl ChatStream {
     /// order of the choices. For traces and benchmarks; the API's `usage` is made from it.
     pub fn finishes(&self) -> Vec<&Finish> {
         self.choices.iter().filter_map(Choice::ended).collect()
+    }
+
+    /// Which tier answers and a word for why, where the request named the model
+    /// [`AUTO`](crate::AUTO). May change until the first token: if the tier fails, the other one
+    /// answers.
+    pub fn decision(&self) -> Option<(Tier, &'static str)> {
+        self.decided
+    }
+
+    /// Tokens of the prompt that its session has been through: up to the end of its last answer.
+    pub(crate) fn known_tokens(&self) -> u32 {
+        let Conversation {
+            messages,
+            tools,
+            variables,
+            prompt,
+            ..
+        } = &self.conversation;
+        let answer = |message: &Message| message.role == Role::Assistant;
+        let Some(last) = messages.iter().rposition(answer) else {
+            return 0;
+        };
+        let text = self
+            .tier
+            .render(&messages[..=last], tools, variables.as_ref(), false);
+        let common = text.map_or(0, |text| {
+            common_prefix(text.as_bytes(), prompt.text.as_bytes())
+        });
+        prompt.tokens_within(common) as u32
+    }
+
+    fn fail(&mut self, error: RuntimeError) -> RuntimeError {
+        self.events.cancel();
+        self.ready.clear();
+        self.usage_due = false;
+        error
     }
 
     fn usage(&self) -> Usage {
@@ -214,19 +276,27 @@ impl ChatStream {
     }
 
     /// Notes what follows a complete answer: the end of the session, or a wait for tools.
-    fn leave(&self) {
+    fn leave(&mut self) {
+        let expected = self.expect_return();
+        if let Some(taken) = self.taken.take() {
+            taken.answered(self, expected);
+        }
+    }
+
+    /// Tells the engine when the session should come back, in seconds, if that is known.
+    fn expect_return(&self) -> Option<f64> {
         let Prompt {
             session, tenant, ..
         } = self.conversation.prompt;
         let mut table = self.sessions.lock();
         if self.conversation.is_last {
             table.forget(session);
-            return;
+            return None;
         }
         let tools: Vec<&str> = self.choices.iter().flat_map(Choice::called).collect();
         let now = self.sessions.seconds();
-        if let Some(seconds) = table.tool_times.called(tenant, session, &tools, now) {
-            self.tier.handle.expect_return(session, seconds);
-        }
+        let seconds = table.tool_times.called(tenant, session, &tools, now)?;
+        self.tier.handle.expect_return(session, seconds);
+        Some(seconds)
     }
 }

@@ -140,6 +140,12 @@ impl Choice {
         self.calls.iter().map(|call| call.function.name.as_str())
     }
 
+    /// Whether it was ended by a bound on its length.
+    pub(crate) fn was_cut_off(&self) -> bool {
+        let finish = self.finish.as_ref();
+        finish.is_some_and(|finish| finish.reason == EngineReason::Length)
+    }
+
     /// How it ended, once it has.
     pub(crate) fn ended(&self) -> Option<&Finish> {
         self.finish.as_ref()

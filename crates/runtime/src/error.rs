@@ -58,6 +58,22 @@ pub enum RuntimeError {
     /// The conversation or its tools break the API's rules, or the model's template refuses them.
     #[error(transparent)]
     Conversation(ChatError),
+    /// The file for what is known of the small model cannot be used.
+    #[error("what is known of the small model cannot be kept in {}: {message}", path.display())]
+    Competence {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// Neither of two tiers can answer.
+    #[error("neither tier can answer now; the one chosen: {chosen}; the other: {other}")]
+    BothTiersFailed {
+        /// What the tier said that was chosen.
+        chosen: EngineError,
+        /// What the other said.
+        other: EngineError,
+    },
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -94,6 +110,7 @@ impl RuntimeError {
             Self::UnknownModel { .. } => Some("model_not_found"),
             Self::InvalidRequest { code, .. } => Some(code),
             Self::Conversation(_) => Some("invalid_value"),
+            Self::BothTiersFailed { .. } => Some("tiers_failed"),
             Self::Engine(error) => match error {
                 EngineError::ContextOverflow { .. } => Some("context_length_exceeded"),
                 EngineError::InvalidRequest { .. } | EngineError::Constraint(_) => {

@@ -19,6 +19,7 @@
 //! | `turn.rs` | how the template writes an answer once the conversation has gone on |
 //! | `tier.rs` | how a model is loaded |
 //! | `drafts.rs` | where drafts come from |
+//! | `auto/` | which of two tiers takes a step, where a request leaves that open |
 //! | `merge.rs` | several completions as one stream of events |
 //! | `choice.rs` | one growing answer: text, tool calls, log-probabilities |
 //! | `chat_stream.rs`, `text_stream.rs` | the two kinds of answers, streamed or whole |
@@ -49,6 +50,7 @@
 //! ```
 
 mod answers;
+mod auto;
 mod chat_stream;
 mod choice;
 mod drafts;
@@ -64,13 +66,16 @@ mod tool_times;
 mod turn;
 mod validate;
 
+pub use agentinfer_collab::{Policy, Tier};
 pub use agentinfer_engine::{EngineError, EngineOptions, Finish, StatsSnapshot};
 pub use agentinfer_llama::{LlamaError, LlamaOptions};
 pub use agentinfer_memory::Stats as CorpusStats;
+pub use auto::AUTO;
+pub use auto::counts::AutoStats;
 pub use chat_stream::ChatStream;
 pub use error::RuntimeError;
 pub use options::{
-    CorpusOptions, DiskOptions, Drafts, RuntimeOptions, Tier, TierOptions, TierSource,
+    CollabOptions, CorpusOptions, DiskOptions, Drafts, RuntimeOptions, TierOptions, TierSource,
 };
 pub use runtime::{Runtime, TierStats};
 pub use session::SessionCounts;

@@ -1,36 +1,11 @@
 //! What a runtime is started with.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use agentinfer_collab::{AgentOptions, Policy, Tier};
 use agentinfer_engine::EngineOptions;
 use agentinfer_llama::LlamaOptions;
-
-/// The role of a served model: how much it knows and how much it costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Tier {
-    /// Fast and weak.
-    Small,
-    /// Slow and strong.
-    Large,
-}
-
-impl Tier {
-    /// The word that requests use for it in `model`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Small => "small",
-            Self::Large => "large",
-        }
-    }
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Where a tier's model comes from.
 #[derive(Clone, Debug)]
@@ -140,6 +115,42 @@ pub struct RuntimeOptions {
     pub max_sessions: usize,
     /// Where what sessions said is kept for drafts of later ones; nowhere if absent.
     pub corpus: Option<CorpusOptions>,
+    /// How requests for the model `auto` are divided between two tiers.
+    pub collab: CollabOptions,
+}
+
+/// How the model [`AUTO`](crate::AUTO) chooses between two tiers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CollabOptions {
+    /// Who takes which step.
+    pub policy: Policy,
+    /// Whether the tier that may be needed next reads the conversation while a client's tools run.
+    pub prewarm: bool,
+    /// File in which what is known of the small model is kept for the next process; nowhere if
+    /// absent. Read at the start if it exists, written by
+    /// [`save_competence`](crate::Runtime::save_competence).
+    pub file: Option<PathBuf>,
+}
+
+impl CollabOptions {
+    /// With which probability a step of an API client must be good to stand, unless told otherwise.
+    /// Both tiers never take the same step of a client, so there is nothing to learn from, and what
+    /// no check speaks for or against has 0.5: then the small tier goes on.
+    pub const CONFIDENCE: f64 = 0.5;
+}
+
+impl Default for CollabOptions {
+    fn default() -> Self {
+        let agent = AgentOptions {
+            confidence: Self::CONFIDENCE,
+            ..AgentOptions::default()
+        };
+        Self {
+            policy: Policy::Agent(agent),
+            prewarm: true,
+            file: None,
+        }
+    }
 }
 
 /// A place on disk for what sessions said, which the next process finds again.
@@ -162,6 +173,7 @@ impl RuntimeOptions {
             tiers,
             max_sessions: Self::MAX_SESSIONS,
             corpus: None,
+            collab: CollabOptions::default(),
         }
     }
 }

@@ -18,6 +18,8 @@ use agentinfer_protocol::{
 };
 
 use crate::answers::{self, Place};
+use crate::auto::kept::Competences;
+use crate::auto::{AUTO, Collab};
 use crate::chat_stream::{ChatStream, Conversation, Head};
 use crate::choice::Choice;
 use crate::merge::Merged;
@@ -32,11 +34,22 @@ use crate::{CorpusOptions, Drafts, RuntimeError, RuntimeOptions, Tier, TierOptio
 #[derive(Clone, Debug)]
 pub struct Runtime {
     /// In order of tier, the smallest first; at least one.
-    tiers: Arc<[Arc<ServedTier>]>,
-    sessions: Sessions,
-    tenant: u64,
+    pub(crate) tiers: Arc<[Arc<ServedTier>]>,
+    pub(crate) sessions: Sessions,
+    pub(crate) tenant: u64,
     /// What past sessions said, if it is kept.
-    segments: Option<Arc<Segments>>,
+    pub(crate) segments: Option<Arc<Segments>>,
+    /// How requests are divided between two tiers.
+    pub(crate) collab: Arc<Collab>,
+}
+
+/// Where a conversation stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct History {
+    /// The place after its last message.
+    pub(crate) place: Place,
+    /// The session that its last known answer was given to.
+    pub(crate) answered: Option<u64>,
 }
 
 /// What one tier has done.
@@ -70,51 +83,25 @@ impl Runtime {
             mut tiers,
             max_sessions,
             corpus,
+            collab,
         } = options;
-        let wrong = |message: String| Err(RuntimeError::Options(message));
-        tiers.sort_by_key(|tier| tier.tier);
-        if tiers.is_empty() {
-            return wrong("no model to serve; give a small or a large one".to_owned());
-        }
-        for pair in tiers.windows(2) {
-            if pair[0].tier == pair[1].tier {
-                return wrong(format!(
-                    "two models are given for the {} tier",
-                    pair[0].tier
-                ));
-            }
-            if pair[0].name == pair[1].name {
-                return wrong(format!(
-                    "both tiers are named `{}`; rename one",
-                    pair[0].name
-                ));
-            }
-        }
-        if let Some(tier) = tiers.iter().find(|tier| tier.name.is_empty()) {
-            return wrong(format!(
-                "the {} tier has no name; requests need one",
-                tier.tier
-            ));
-        }
-        let needs_corpus = |tier: &&TierOptions| tier.drafts == Drafts::Full;
-        if let Some(tier) = tiers.iter().find(needs_corpus)
-            && corpus.is_none()
-        {
-            return wrong(format!(
-                "the {} tier is to draft from past sessions, and there is no folder to keep them \
-                 in; give one, or draft from its own session",
-                tier.tier
-            ));
-        }
+        check_tiers(&mut tiers, corpus.is_some())?;
+        let competences = match &collab.file {
+            Some(file) => Competences::read(file)?,
+            None => Competences::default(),
+        };
         let open = |corpus: CorpusOptions| Segments::open(&corpus.folder, corpus.bytes);
         let segments = corpus.map(open).transpose()?.map(Arc::new);
         let start = |tier| ServedTier::start(tier, segments.as_ref()).map(Arc::new);
         let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
+        let sessions = Sessions::new(max_sessions);
+        sessions.lock().competences = competences;
         Ok(Self {
             tiers,
-            sessions: Sessions::new(max_sessions),
+            sessions,
             tenant: 0,
             segments,
+            collab: Arc::new(Collab::new(collab)),
         })
     }
 
@@ -129,9 +116,10 @@ impl Runtime {
         }
     }
 
-    /// The served models.
+    /// The served models; with two of them also [`AUTO`], which chooses between them.
     pub fn models(&self) -> Vec<ModelCard> {
-        self.tiers.iter().map(|tier| tier.card()).collect()
+        let served = self.tiers.iter().map(|tier| tier.card());
+        served.chain(self.auto_card()).collect()
     }
 
     /// Answers a conversation.
@@ -139,6 +127,8 @@ impl Runtime {
     /// Validates, renders and tokenizes on the calling thread (tens of milliseconds for a long new
     /// prompt, and for a constraint to be compiled), and never waits for the engine.
     ///
+    /// - The model [`AUTO`] is the tier that the session's controller chooses; see also
+    ///   [`settle`](Self::settle). If it fails before it has said anything, the other one answers.
     /// - Where the request does not say, the temperature is 1, as in the OpenAI API, and the seed
     ///   is random; with temperature 0 the answer is the most probable one.
     /// - Tools stay in the prompt under `tool_choice: "none"`, so that the prefix stays resident.
@@ -149,9 +139,33 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::UnknownModel`]; [`RuntimeError::InvalidRequest`] and
     /// [`RuntimeError::Conversation`] for what cannot be served; [`RuntimeError::Engine`] when the
-    /// context is too short for the prompt, the queue is full, or the engine has stopped.
-    pub fn chat(&self, request: ChatCompletionRequest) -> Result<ChatStream, RuntimeError> {
+    /// context is too short for the prompt, the queue is full, or the engine has stopped;
+    /// [`RuntimeError::BothTiersFailed`] where the tier was left open.
+    pub fn chat(&self, mut request: ChatCompletionRequest) -> Result<ChatStream, RuntimeError> {
+        if self.is_auto(&request.model) {
+            return self.chat_auto(request);
+        }
         let tier = self.resolve(&request.model)?;
+        let model = request.model.clone();
+        let places = answers::places(self.tenant, &request.messages);
+        let messages = &mut request.messages;
+        let answered = self.sessions.lock().answers.restore(messages, &places);
+        let history = History {
+            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
+            answered,
+        };
+        let mut stream = self.chat_on(tier, request, history)?;
+        self.mark_only(&model, &mut stream);
+        Ok(stream)
+    }
+
+    /// Answers a conversation, in which the answers are as they were given, by this tier.
+    pub(crate) fn chat_on(
+        &self,
+        tier: &Arc<ServedTier>,
+        request: ChatCompletionRequest,
+        history: History,
+    ) -> Result<ChatStream, RuntimeError> {
         let vocabulary = tier.handle.vocabulary().as_ref();
         let tool_use = validate::tools(&request)?;
         let format = validate::constraint(&request, &tool_use)?;
@@ -165,7 +179,7 @@ impl Runtime {
             ToolUse::Required => Some(ToolMode::Required),
             ToolUse::Named(name) => Some(ToolMode::Named(name)),
         };
-        let conversation = self.conversation(tier, request)?;
+        let conversation = self.conversation(tier, request, history)?;
         let Conversation { tools, prompt, .. } = &conversation;
         let constraint = match mode {
             Some(mode) => tier.call_grammar(tools, mode, !single_call)?,
@@ -205,28 +219,30 @@ impl Runtime {
             ready: VecDeque::new(),
             usage_due: settings.include_usage,
             tier: tier.clone(),
+            hints: settings.hints,
+            decided: None,
+            taken: None,
         })
     }
 
-    /// What a request continues: its history with the answers in it as they were given, and that as
-    /// the template writes it, in tokens: those known from its session, and the tail's.
+    /// What a request continues: its history as the template writes it, in tokens: those known from
+    /// its session, and the tail's.
     fn conversation(
         &self,
         tier: &ServedTier,
         request: ChatCompletionRequest,
+        history: History,
     ) -> Result<Conversation, RuntimeError> {
-        let (tenant, mut messages) = (self.tenant, request.messages);
+        let (tenant, messages) = (self.tenant, request.messages);
         let tools = request.tools.unwrap_or_default();
         let variables = request.chat_template_kwargs;
-        let places = answers::places(tenant, &messages);
-        let answered = self.sessions.lock().answers.restore(&mut messages, &places);
         let text = tier
             .render(&messages, &tools, variables.as_ref(), true)
             .map_err(RuntimeError::Conversation)?;
         let caller = Caller {
             tenant,
             key: request.prompt_cache_key.as_deref(),
-            answered,
+            answered: history.answered,
         };
         let results = messages
             .last()
@@ -246,7 +262,7 @@ impl Runtime {
         tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
         tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
         Ok(Conversation {
-            place: places.last().copied().unwrap_or(Place::start(tenant)),
+            place: history.place,
             messages,
             tools,
             variables,
@@ -358,6 +374,7 @@ impl Runtime {
     /// Stops all engines: accepts nothing more, serves what was accepted until `deadline` has
     /// passed, then fails the rest. Must be called inside a tokio runtime with time enabled.
     pub async fn drain(&self, deadline: Duration) {
+        self.sessions.lock().cancel_background();
         let drain = |tier: &Arc<ServedTier>| {
             let handle = tier.handle.clone();
             Box::pin(async move { handle.drain(deadline).await })
@@ -381,8 +398,12 @@ impl Runtime {
         let default = || {
             self.tiers
                 .last()
-                .filter(|_| matches!(model, "" | "default"))
+                .filter(|_| matches!(model, "" | "default" | AUTO))
         };
+        if self.is_auto(model) {
+            let message = format!("'{AUTO}' chooses a tier for chats only. Name a model here.");
+            return Err(RuntimeError::invalid("model", "invalid_value", message));
+        }
         by_name
             .or_else(by_tier)
             .or_else(default)
@@ -391,6 +412,53 @@ impl Runtime {
                 served: self.tiers.iter().map(|tier| tier.name.clone()).collect(),
             })
     }
+}
+
+/// Puts the tiers into their order, the smallest first, and refuses contradictions.
+fn check_tiers(tiers: &mut [TierOptions], corpus: bool) -> Result<(), RuntimeError> {
+    let wrong = |message: String| Err(RuntimeError::Options(message));
+    tiers.sort_by_key(|tier| tier.tier);
+    if tiers.is_empty() {
+        return wrong("no model to serve; give a small or a large one".to_owned());
+    }
+    for pair in tiers.windows(2) {
+        if pair[0].tier == pair[1].tier {
+            return wrong(format!(
+                "two models are given for the {} tier",
+                pair[0].tier
+            ));
+        }
+        if pair[0].name == pair[1].name {
+            return wrong(format!(
+                "both tiers are named `{}`; rename one",
+                pair[0].name
+            ));
+        }
+    }
+    if let Some(tier) = tiers.iter().find(|tier| tier.name.is_empty()) {
+        return wrong(format!(
+            "the {} tier has no name; requests need one",
+            tier.tier
+        ));
+    }
+    if let Some(tier) = tiers.iter().find(|tier| tier.name == AUTO) {
+        return wrong(format!(
+            "the {} tier is named `{AUTO}`, which is how requests leave the choice of a tier open; \
+             rename it",
+            tier.tier
+        ));
+    }
+    let needs_corpus = |tier: &&TierOptions| tier.drafts == Drafts::Full;
+    if let Some(tier) = tiers.iter().find(needs_corpus)
+        && !corpus
+    {
+        return wrong(format!(
+            "the {} tier is to draft from past sessions, and there is no folder to keep them \
+             in; give one, or draft from its own session",
+            tier.tier
+        ));
+    }
+    Ok(())
 }
 
 /// Submits the choices of each prompt, one prompt after another: all of them or none.

@@ -17,7 +17,9 @@ use std::time::Instant;
 use agentinfer_engine::{Token, Vocabulary};
 
 use crate::Tier;
-use crate::answers::Answers;
+use crate::answers::{Answers, Place};
+use crate::auto::kept::Competences;
+use crate::auto::steering::{Pending, Steering};
 use crate::tool_times::ToolTimes;
 
 /// Lines of conversation remembered for one session (its agents, its retries, its `n` choices).
@@ -65,6 +67,15 @@ pub(crate) struct Prompt {
     first_answer: Option<usize>,
 }
 
+impl Prompt {
+    /// How many of its tokens stand for the first `bytes` bytes of its text, as far as both can be
+    /// cut together.
+    pub(crate) fn tokens_within(&self, bytes: usize) -> usize {
+        let cuts = self.cuts.partition_point(|cut| cut.text <= bytes);
+        cuts.checked_sub(1).map_or(0, |last| self.cuts[last].tokens)
+    }
+}
+
 /// A conversation up to the end of an answer.
 #[derive(Debug)]
 struct Branch {
@@ -96,6 +107,8 @@ struct Session {
     key: Option<String>,
     /// The most recently answered last.
     branches: VecDeque<Branch>,
+    /// Who takes its next step, where that is chosen for it.
+    steering: Option<Box<Steering>>,
 }
 
 /// What a table knows about the beginning of a text.
@@ -155,6 +168,8 @@ pub(crate) struct SessionTable {
     pub(crate) answers: Answers,
     /// How long the tools take that sessions call.
     pub(crate) tool_times: ToolTimes,
+    /// What the small tier is good at.
+    pub(crate) competences: Competences,
 }
 
 impl SessionTable {
@@ -166,6 +181,7 @@ impl SessionTable {
             next_id: 1,
             answers: Answers::default(),
             tool_times: ToolTimes::default(),
+            competences: Competences::default(),
         }
     }
 
@@ -218,10 +234,13 @@ impl SessionTable {
         let mut tokens = prompt.tokens.clone();
         tokens.extend_from_slice(answer.generated);
         let mut cuts = prompt.cuts.clone();
-        cuts.push(Cut {
+        let end = Cut {
             text: answer.text.len(),
             tokens: tokens.len(),
-        });
+        };
+        if cuts.last() != Some(&end) {
+            cuts.push(end);
+        }
         let first_answer = prompt.first_answer.unwrap_or(answer.text.len());
         let text = answer.text.to_owned();
         let branch = Branch {
@@ -251,6 +270,38 @@ impl SessionTable {
         self.evict();
     }
 
+    /// What chooses the tiers of a session, and what it goes by. Both begin to exist with this.
+    pub(crate) fn steering(
+        &mut self,
+        id: u64,
+        tenant: u64,
+        fresh: impl FnOnce() -> Steering,
+    ) -> (&mut Steering, &mut Competences) {
+        self.session(id, tenant, None);
+        self.touch(id);
+        self.evict();
+        let last = self.sessions.back_mut();
+        let last = last.expect("what was used last is not evicted");
+        let steering = last.steering.get_or_insert_with(|| Box::new(fresh()));
+        (steering, &mut self.competences)
+    }
+
+    /// The answer at one of these places of which it is not known what came of it.
+    pub(crate) fn pending_at(&mut self, places: &[Place]) -> Option<&mut Pending> {
+        let steered = self.sessions.iter_mut().rev();
+        let mut steered = steered.filter_map(|session| session.steering.as_mut());
+        steered.find_map(|steering| steering.pending_at(places))
+    }
+
+    /// Cancels what runs in the background for sessions whose clients are away.
+    pub(crate) fn cancel_background(&mut self) {
+        let steered = self
+            .sessions
+            .iter_mut()
+            .filter_map(|it| it.steering.as_mut());
+        steered.for_each(|steering| steering.cancel());
+    }
+
     /// Number of sessions remembered.
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
@@ -268,7 +319,8 @@ impl SessionTable {
         )
     }
 
-    fn new_id(&mut self) -> u64 {
+    /// A number for a session that begins.
+    pub(crate) fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id - 1
     }
@@ -311,6 +363,7 @@ impl SessionTable {
                     tenant,
                     key,
                     branches: VecDeque::new(),
+                    steering: None,
                 });
                 self.sessions.len() - 1
             });
@@ -458,7 +511,7 @@ fn is_control(vocabulary: &dyn Vocabulary, token: Token) -> bool {
     vocabulary.bytes(token).is_empty() && !vocabulary.name(token).is_empty()
 }
 
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     // Whole blocks first: comparing slices is many times faster than comparing bytes.
     const BLOCK: usize = 256;
     let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));

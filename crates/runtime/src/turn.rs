@@ -42,6 +42,27 @@ pub(crate) fn rendered_turn(
     continued.or_else(|| after_prompt(&all[..answered]).filter(|turn| shows(turn, answer)))
 }
 
+/// What a template renders for a conversation and its answer, up to what the client will say next:
+/// all that a tier can read ahead.
+///
+/// # Errors
+/// When the template refuses the conversation with the answer.
+pub(crate) fn continued(
+    render: &dyn Fn(&[Message]) -> Result<String, ChatError>,
+    messages: &[Message],
+    answer: &Message,
+) -> Result<String, ChatError> {
+    let mut all = messages.to_vec();
+    all.push(answer.clone());
+    let answered = all.len();
+    all.extend(follow_ups(answer));
+    let own = render(&all).ok().and_then(|text| {
+        let (own, _) = text.split_once(FOLLOW_UP)?;
+        Some(own.to_owned())
+    });
+    own.map_or_else(|| render(&all[..answered]), Ok)
+}
+
 /// Whether every part of an answer is in its turn.
 fn shows(turn: &str, answer: &Message) -> bool {
     let reasoning = answer.reasoning_content.as_deref().unwrap_or_default();

@@ -248,7 +248,7 @@ async fn models_are_found_by_name_tier_and_default() {
         .into_iter()
         .map(|card| (card.id, card.tier))
         .collect();
-    let expected = [("fast", "small"), ("strong", "large")];
+    let expected = [("fast", "small"), ("strong", "large"), ("auto", "auto")];
     assert_eq!(
         cards,
         expected.map(|(name, tier)| (name.to_owned(), tier.to_owned()))
@@ -266,7 +266,15 @@ async fn models_are_found_by_name_tier_and_default() {
     }
     let small = RuntimeOptions::new(vec![sim(Tier::Small, "only")]);
     let small = Runtime::start(small).expect("one tier is enough");
-    assert_eq!(collect(&small, chat(json!({}))).await.model, "only");
+    assert_eq!(small.models().len(), 1);
+    for model in ["", "auto"] {
+        let mut stream = small.chat(chat(json!({"model": model}))).expect("served");
+        let answer = stream.read_all().await.expect("no failure");
+        assert_eq!(answer.model, "only");
+        let decision = (!model.is_empty()).then_some((Tier::Small, "only_tier"));
+        assert_eq!(stream.decision(), decision);
+    }
+    assert_eq!(small.auto_stats(), None);
 }
 
 #[test]
@@ -282,6 +290,7 @@ fn contradictory_options_are_refused() {
             "both tiers are named `a`",
         ),
         (vec![sim(Tier::Small, "")], "no name"),
+        (vec![sim(Tier::Large, "auto")], "is named `auto`"),
     ];
     for (tiers, expected) in cases {
         let error = Runtime::start(RuntimeOptions::new(tiers)).expect_err(expected);
@@ -295,6 +304,22 @@ fn contradictory_options_are_refused() {
         error.to_string().contains("/nonexistent/model.gguf"),
         "{error}"
     );
+}
+
+#[test]
+fn only_chats_leave_the_tier_open() {
+    let runtime = runtime();
+    let text = completion(json!({"model": "auto", "prompt": "x"}));
+    let text = runtime.complete(text).expect_err("refused");
+    let tokens = TokenizeRequest {
+        model: "auto".to_owned(),
+        ..TokenizeRequest::default()
+    };
+    let tokens = runtime.tokenize(tokens).expect_err("refused");
+    for error in [text, tokens] {
+        assert_eq!(error.param(), Some("model"));
+        assert!(error.to_string().contains("for chats only"), "{error}");
+    }
 }
 
 #[tokio::test]

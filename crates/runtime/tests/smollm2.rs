@@ -1,6 +1,7 @@
 //! The runtime on a real model.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, FinishReason, Message, ToolCall};
 use agentinfer_runtime::{Drafts, Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
@@ -79,6 +80,87 @@ async fn two_greedy_choices_agree_and_two_sampled_ones_need_not() {
     let sampled = json!({"n": 2, "temperature": 1.2, "seed": 1});
     let answer = collect(chat("Tell me a story.", sampled)).await;
     assert_ne!(answer.choices[0].message, answer.choices[1].message);
+}
+
+/// The model twice, as two tiers that know the same.
+fn twins() -> Runtime {
+    let path = agentinfer_models::resolve(MODEL).expect("run `agentinfer models pull` first");
+    let tier = |tier, name| {
+        let mut options = TierOptions::new(tier, name, TierSource::Gguf(path.clone()));
+        options.llama.threads = Some(1);
+        options.llama.cells = 4096;
+        options
+    };
+    let tiers = vec![tier(Tier::Small, "one"), tier(Tier::Large, "two")];
+    let mut options = RuntimeOptions::new(tiers);
+    options.collab.policy = "paper:warm_up=1:burst=1".parse().expect("a policy");
+    Runtime::start(options).expect("the model loads twice")
+}
+
+#[tokio::test]
+async fn two_tiers_share_a_session_and_find_it_read() {
+    let runtime = twins();
+    let place = "The cupboard in the hall has three shelves, and on each there are some books. ";
+    let mut messages = vec![Message::system(place.repeat(12))];
+    let (mut tiers, mut prompts) = (Vec::new(), 0);
+    // Checks and pre-warms run beside; each is waited for.
+    let idle = async || {
+        let all = async {
+            while runtime.stats().iter().any(|tier| {
+                let engine = &tier.engine;
+                engine.submitted > engine.finished + engine.cancelled
+            }) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(120), all).await;
+        assert!(waited.is_ok(), "{:?}", runtime.stats());
+    };
+    for question in [
+        "Where are books?",
+        "How many shelves?",
+        "In which room?",
+        "Why?",
+    ] {
+        messages.push(Message::user(question));
+        let request = ChatCompletionRequest {
+            model: "auto".to_owned(),
+            messages: messages.clone(),
+            temperature: Some(0.0),
+            max_completion_tokens: Some(24),
+            ..ChatCompletionRequest::default()
+        };
+        runtime.settle(&request).await;
+        let mut stream = runtime.chat(request).expect("served");
+        let answer = stream.read_all().await.expect("no failure");
+        prompts += u64::from(answer.usage.prompt_tokens);
+        tiers.push(stream.decision().expect("left open").0);
+        messages.push(answer.choices[0].message.clone());
+        let stats = || runtime.auto_stats().expect("two tiers");
+        let asked = async {
+            while stats().checks + stats().prewarms < 2 * tiers.len() as u64 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(120), asked).await;
+        assert!(waited.is_ok(), "{:?}", stats());
+        idle().await;
+    }
+    assert_eq!(tiers[..2], [Tier::Large, Tier::Small]);
+    let stats = runtime.auto_stats().expect("two tiers");
+    assert_eq!(
+        (stats.checks, stats.checks_true + stats.checks_false),
+        (4, 3),
+        "{stats:?}"
+    );
+    assert!(
+        stats.switches > 0 && stats.prewarmed_tokens > 0,
+        "{stats:?}"
+    );
+    assert!(
+        stats.switch_prefill_tokens * 20 <= prompts,
+        "{stats:?} of {prompts}"
+    );
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub(crate) enum Failure {
     BodyTooSlow,
     Busy,
     Draining,
+    TiersFailed,
     Internal,
 }
 
@@ -63,6 +64,7 @@ impl Failure {
                 "server_error",
                 Some("shutting_down"),
             ),
+            Self::TiersFailed => (S::SERVICE_UNAVAILABLE, "server_error", Some("tiers_failed")),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "server_error", None),
         }
     }
@@ -79,6 +81,7 @@ fn failure(error: &RuntimeError) -> Failure {
         R::Engine(E::ContextOverflow { .. }) => Failure::ContextOverflow,
         R::Engine(E::QueueFull { .. }) => Failure::Busy,
         R::Engine(E::Stopped) => Failure::Draining,
+        R::BothTiersFailed { .. } => Failure::TiersFailed,
         // What remains (a model that failed) is no fault of the request.
         _ => Failure::Internal,
     }
@@ -178,3 +181,26 @@ impl IntoResponse for ApiError {
 /// Left in a response's extensions for the metrics: why the request was rejected.
 #[derive(Clone, Debug)]
 pub(crate) struct Reason(pub(crate) String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_tiers_that_fail_are_not_a_shutdown() {
+        let error = ApiError::from(RuntimeError::BothTiersFailed {
+            chosen: EngineError::Stopped,
+            other: EngineError::Model("out of memory".to_owned()),
+        });
+        let response = error.clone().into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        let detail = error.body().error;
+        assert_eq!(detail.code.as_deref(), Some("tiers_failed"));
+        assert!(
+            detail.message.contains("out of memory"),
+            "{}",
+            detail.message
+        );
+    }
+}

@@ -17,7 +17,9 @@
 //! A client that stops reading fills two bounded buffers of its own and nobody else's.
 //!
 //! A session is named by `prompt_cache_key` in the body or by the header [`SESSION_HEADER`]; other
-//! hints come the same two ways. Each API key is a tenant, whose sessions are its own.
+//! hints come the same two ways. Each API key is a tenant, whose sessions are its own. Where a
+//! request leaves the tier open (`model: "auto"`), [`TIER_HEADER`] and [`REASON_HEADER`] say which
+//! one answers, and why.
 //!
 //! ```
 //! use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
@@ -62,7 +64,7 @@ mod ticket;
 pub(crate) use api_error::ApiError;
 pub use error::ServerError;
 pub use options::{
-    END_SESSION_HEADER, EXPECTED_TOOL_SECONDS_HEADER, REQUEST_ID_HEADER, SESSION_HEADER,
-    ServerOptions,
+    END_SESSION_HEADER, EXPECTED_TOOL_SECONDS_HEADER, REASON_HEADER, REQUEST_ID_HEADER,
+    SESSION_HEADER, ServerOptions, TIER_HEADER,
 };
 pub use server::{Bound, Server, serve};

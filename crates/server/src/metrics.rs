@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use agentinfer_runtime::{CorpusStats, TierStats};
+use agentinfer_runtime::{AutoStats, CorpusStats, TierStats};
 use axum::http::StatusCode;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
@@ -84,9 +84,15 @@ impl Metrics {
     }
 
     /// The text for Prometheus.
-    pub(crate) fn render(&self, tiers: &[TierStats], corpus: Option<CorpusStats>) -> String {
+    pub(crate) fn render(
+        &self,
+        tiers: &[TierStats],
+        corpus: Option<CorpusStats>,
+        auto: Option<AutoStats>,
+    ) -> String {
         let corpus = corpus.map_or_else(String::new, corpus_text);
-        self.recorder.handle().render() + &engine_text(tiers) + &corpus
+        let auto = auto.map_or_else(String::new, |auto| auto_text(&auto));
+        self.recorder.handle().render() + &engine_text(tiers) + &corpus + &auto
     }
 
     fn record(&self, change: impl FnOnce()) {
@@ -166,6 +172,42 @@ fn corpus_text(corpus: CorpusStats) -> String {
         format!("# TYPE agentinfer_corpus_{name} {kind}\nagentinfer_corpus_{name} {value}\n")
     };
     samples.map(line).concat()
+}
+
+/// What the model `auto` has chosen, and what that has cost.
+fn auto_text(auto: &AutoStats) -> String {
+    let mut text = String::from("# TYPE agentinfer_auto_steps_total counter\n");
+    for ((tier, reason), count) in &auto.steps {
+        let labels = format!("tier=\"{tier}\",reason=\"{reason}\"");
+        text += &format!("agentinfer_auto_steps_total{{{labels}}} {count}\n");
+    }
+    text += "# TYPE agentinfer_auto_checks_total counter\n";
+    for (outcome, count) in [
+        ("true", auto.checks_true),
+        ("false", auto.checks_false),
+        ("malformed", auto.checks_malformed),
+        ("late", auto.checks_late),
+        ("refused", auto.checks_refused),
+    ] {
+        text += &format!("agentinfer_auto_checks_total{{outcome=\"{outcome}\"}} {count}\n");
+    }
+    for (name, count) in [
+        ("checks_asked_total", auto.checks),
+        ("switches_total", auto.switches),
+        ("switch_prefill_tokens_total", auto.switch_prefill_tokens),
+        ("prewarms_total", auto.prewarms),
+        ("prewarms_cancelled_total", auto.prewarms_cancelled),
+        ("prewarmed_tokens_total", auto.prewarmed_tokens),
+    ] {
+        text += &format!("# TYPE agentinfer_auto_{name} counter\nagentinfer_auto_{name} {count}\n");
+    }
+    if let Some((auc, steps)) = auto.auc {
+        for (name, value) in [("auc", auc), ("steps", steps as f64)] {
+            let name = format!("agentinfer_auto_competence_{name}");
+            text += &format!("# TYPE {name} gauge\n{name} {value}\n");
+        }
+    }
+    text
 }
 
 /// Name, kind and value.

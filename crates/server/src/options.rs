@@ -16,6 +16,14 @@ pub const END_SESSION_HEADER: &str = "x-agentinfer-end-session";
 /// The header that names a request: echoed when the client sends one, else generated.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
+/// The response header that names the tier that answers, where the request left that open. On a
+/// stream it is the tier that was chosen: should that one fail before it says anything, the chunks'
+/// `model` names the one that answers instead.
+pub const TIER_HEADER: &str = "x-agentinfer-tier";
+
+/// The response header that says in a word why that tier was chosen.
+pub const REASON_HEADER: &str = "x-agentinfer-reason";
+
 /// How to serve. The default listens on `127.0.0.1:8080` and asks for no key.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {

@@ -6,11 +6,11 @@ use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, ModelCard, ModelList,
     TokenizeRequest,
 };
-use agentinfer_runtime::{EngineError, RuntimeError};
+use agentinfer_runtime::{ChatStream, EngineError, RuntimeError};
 use axum::{
     Extension, Json, Router,
     extract::{Path, Request, State},
-    http::header,
+    http::{HeaderMap, HeaderValue, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -19,7 +19,13 @@ use futures_util::stream::unfold;
 use serde_json::json;
 
 use crate::{
-    ApiError, api_error::Failure, auth::Tenant, body::JsonBody, state::AppState, stream, ticket,
+    ApiError,
+    api_error::Failure,
+    auth::Tenant,
+    body::JsonBody,
+    options::{REASON_HEADER, TIER_HEADER},
+    state::AppState,
+    stream, ticket,
 };
 
 /// All routes, as the answer to an unknown path lists them.
@@ -56,14 +62,27 @@ async fn chat(
     let started = Instant::now();
     let streamed = request.stream == Some(true);
     let runtime = state.runtime.for_tenant(tenant.0);
-    let answer = blocking(move || runtime.chat(request)).await?;
+    runtime.settle(&request).await;
+    let mut answer = blocking(move || runtime.chat(request)).await?;
     if !streamed {
-        return Ok(Json(answer.collect().await?).into_response());
+        let whole = answer.read_all().await?;
+        return Ok((decision(&answer), Json(whole)).into_response());
     }
+    let head = decision(&answer);
     let chunks = unfold(answer, |mut answer| async {
         answer.next().await.map(|chunk| (chunk, answer))
     });
-    Ok(stream::events(&state, started, chunks))
+    Ok((head, stream::events(&state, started, chunks)).into_response())
+}
+
+/// Headers that say which tier answers and why, where the request left that open.
+fn decision(answer: &ChatStream) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some((tier, reason)) = answer.decision() {
+        headers.insert(TIER_HEADER, HeaderValue::from_static(tier.as_str()));
+        headers.insert(REASON_HEADER, HeaderValue::from_static(reason));
+    }
+    headers
 }
 
 async fn complete(
@@ -151,9 +170,9 @@ async fn ready(State(state): State<AppState>) -> Result<Json<serde_json::Value>,
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
-    let text = state
-        .metrics
-        .render(&state.runtime.stats(), state.runtime.corpus_stats());
+    let runtime = &state.runtime;
+    let (corpus, auto) = (runtime.corpus_stats(), runtime.auto_stats());
+    let text = state.metrics.render(&runtime.stats(), corpus, auto);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

@@ -31,6 +31,9 @@ use crate::{
 /// How often queued metric samples are settled: rare enough to cost nothing.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often what is known of the small model is saved: after a crash at most so much is lost.
+const SAVE_INTERVAL: Duration = Duration::from_secs(300);
+
 /// How long to wait when the system has no file for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -99,16 +102,37 @@ impl Bound {
                 state.metrics.settle();
             }
         };
+        let save = async {
+            let mut ticks = interval(SAVE_INTERVAL);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks.tick().await;
+            loop {
+                ticks.tick().await;
+                save_competence(&runtime).await;
+            }
+        };
         // While it drains the server still accepts, so that clients and load balancers get an
         // answer rather than a refused connection.
         select! {
             () = end => {}
             () = connections.accept_all(&listener) => {}
             () = settle => {}
+            () = save => {}
         }
+        save_competence(&runtime).await;
         drop(listener);
         connections.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// Saves what is known of the small model; that it cannot be must not end the service.
+async fn save_competence(runtime: &Runtime) {
+    let runtime = runtime.clone();
+    match tokio::task::spawn_blocking(move || runtime.save_competence()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "not saved"),
+        Err(error) => tracing::warn!(%error, "not saved"),
     }
 }
 

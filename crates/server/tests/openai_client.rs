@@ -1,6 +1,7 @@
 //! The real `openai` Python package against the real server on a real, small model.
 //!
-//! The checks are in `openai_client.py`; this starts the server and runs it.
+//! The checks are in `openai_client.py` and, for two tiers, `openai_auto.py`; this starts the servers
+//! and runs them.
 
 use std::{env, path::PathBuf};
 
@@ -28,10 +29,11 @@ fn python() -> PathBuf {
     python
 }
 
-fn runtime() -> Runtime {
+/// The model as a tier.
+fn tier(tier: Tier, name: &str) -> TierOptions {
     let path = agentinfer_models::resolve(MODEL).expect("`make test` installs the model");
-    let mut tier = TierOptions::new(Tier::Small, MODEL, TierSource::Gguf(path));
-    tier.llama = LlamaOptions {
+    let mut options = TierOptions::new(tier, name, TierSource::Gguf(path));
+    options.llama = LlamaOptions {
         cells: 2 * CONTEXT_TOKENS,
         context_tokens: Some(CONTEXT_TOKENS),
         // Two threads wait for each other at every layer, which takes for ever while other tests
@@ -39,27 +41,26 @@ fn runtime() -> Runtime {
         threads: Some(1),
         ..LlamaOptions::default()
     };
-    Runtime::start(RuntimeOptions::new(vec![tier])).expect("the model loads")
+    options
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_openai_package_is_served() {
+/// Serves these models to a script, which must find everything right.
+async fn check(script: &str, options: RuntimeOptions) {
     let python = python();
-    let options = ServerOptions {
+    let server = ServerOptions {
         port: 0,
         api_keys: vec![KEY.to_owned()],
         ..ServerOptions::default()
     };
-    let bound = Server::bind(options).await.expect("a free port");
+    let bound = Server::bind(server).await.expect("a free port");
     let url = format!("http://{}", bound.address());
-    let runtime = tokio::task::spawn_blocking(runtime)
-        .await
-        .expect("a runtime");
+    let runtime = tokio::task::spawn_blocking(|| Runtime::start(options));
+    let runtime = runtime.await.expect("no panic").expect("the model loads");
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(bound.run(runtime, async { drop(stopped.await) }));
 
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openai_client.py");
-    let arguments = [script, &url, KEY, MODEL, &CONTEXT_TOKENS.to_string()];
+    let script = format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR"));
+    let arguments = [&script, &url, KEY, MODEL, &CONTEXT_TOKENS.to_string()];
     let output = Command::new(python)
         .args(arguments)
         .output()
@@ -73,4 +74,18 @@ async fn the_openai_package_is_served() {
     // What each check took, for `--nocapture`.
     eprintln!("{text}{errors}");
     assert!(output.status.success(), "a check failed, see above");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_openai_package_is_served() {
+    let options = RuntimeOptions::new(vec![tier(Tier::Small, MODEL)]);
+    check("openai_client.py", options).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_on_the_openai_package_is_served_by_two_tiers() {
+    let tiers = vec![tier(Tier::Small, MODEL), tier(Tier::Large, "other")];
+    let mut options = RuntimeOptions::new(tiers);
+    options.collab.policy = "paper:warm_up=2:burst=1".parse().expect("a policy");
+    check("openai_auto.py", options).await;
 }

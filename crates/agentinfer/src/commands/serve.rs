@@ -13,7 +13,8 @@ use crate::output;
 
 /// Serve models over an OpenAI-compatible HTTP API.
 ///
-/// Requests name a model by its name or by its tier, `small` or `large`. Settings come from the
+/// Requests name a model by its name or by its tier, `small` or `large`; with both, `auto` leaves
+/// the choice to AgentCollab, step by step. Settings come from the
 /// command line, else from the environment, else from the configuration file, else from the
 /// defaults. Ctrl-C lets running requests finish, then stops; a second Ctrl-C stops at once.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,9 @@ use crate::output;
     port = 9000\n  \
     api_keys = [\"secret\"]\n  \
     [engine]\n  \
-    cells = 32768")]
+    cells = 32768\n  \
+    [collab]\n  \
+    policy = \"paper\"")]
 pub(crate) struct Args {
     /// TOML file with settings.
     #[arg(long, env = "AGENTINFER_CONFIG", value_name = "FILE")]
@@ -52,6 +55,7 @@ async fn serve(config: Config) -> Result<()> {
     let address = bound.address();
     let options = RuntimeOptions {
         corpus: config.corpus,
+        collab: config.collab,
         ..RuntimeOptions::new(config.tiers)
     };
     let runtime = spawn_blocking(|| Runtime::start(options)).await??;

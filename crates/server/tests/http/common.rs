@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
-use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
+use agentinfer_runtime::{CollabOptions, Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
 use agentinfer_server::{Server, ServerOptions};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
@@ -24,6 +24,9 @@ pub(crate) const CONTEXT_TOKENS: usize = 8192;
 pub(crate) struct Setup {
     pub(crate) server: ServerOptions,
     pub(crate) tier: TierOptions,
+    /// A second tier, and how requests are divided.
+    pub(crate) second: Option<TierOptions>,
+    pub(crate) collab: CollabOptions,
 }
 
 /// A running server. Dropping it shuts it down.
@@ -46,10 +49,17 @@ impl TestServer {
                 ..ServerOptions::default()
             },
             tier: TierOptions::new(Tier::Small, "sim", TierSource::Sim),
+            second: None,
+            collab: CollabOptions::default(),
         };
         change(&mut setup);
         let bound = Server::bind(setup.server).await.expect("a free port");
-        let runtime = Runtime::start(RuntimeOptions::new(vec![setup.tier])).expect("a runtime");
+        let tiers = [Some(setup.tier), setup.second];
+        let runtime = Runtime::start(RuntimeOptions {
+            collab: setup.collab,
+            ..RuntimeOptions::new(tiers.into_iter().flatten().collect())
+        });
+        let runtime = runtime.expect("a runtime");
         let address = bound.address();
         let (shutdown, asked) = oneshot::channel();
         let task = tokio::spawn(bound.run(runtime, async { drop(asked.await) }));

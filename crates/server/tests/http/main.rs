@@ -1,6 +1,7 @@
 //! The server over real sockets, on a simulated model: requests and their errors, and clients
-//! that come, go and stop reading.
+//! that come, go and stop reading; two tiers and who answers.
 
+mod auto;
 mod clients;
 mod common;
 mod requests;

@@ -1,0 +1,497 @@
+//! The model `auto`: AgentCollab for every client. Each completion is a step of its session, and
+//! the session's controller says which tier takes it.
+//!
+//! What came of a step is known when the session goes on: then the client's own messages show what
+//! its tools brought (`signals.rs`). Policies that ask the model have it judge its answer while the
+//! client's tools run (`check.rs`), and the tier that may be needed next reads the conversation
+//! meanwhile (`prewarm.rs`). Both are background requests, cancelled when the session goes on.
+
+pub(crate) mod check;
+pub(crate) mod counts;
+pub(crate) mod kept;
+pub(crate) mod prewarm;
+pub(crate) mod signals;
+pub(crate) mod steering;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agentinfer_collab::{Attempt, Policy, Role, Step};
+use agentinfer_engine::{EngineError, Hints};
+use agentinfer_protocol::{ChatCompletionRequest, Message, ModelCard, Tool};
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use self::check::Check;
+use self::counts::{AutoStats, Counts};
+use self::prewarm::Prewarm;
+use self::steering::{Checking, Pending, Steering};
+use crate::answers::{self, Place};
+use crate::chat_stream::ChatStream;
+use crate::choice::Choice;
+use crate::runtime::{History, Runtime};
+use crate::session::{self, Caller, Prompt, SessionTable};
+use crate::tier::ServedTier;
+use crate::{CollabOptions, RuntimeError, Tier};
+
+/// The model that chooses between two tiers, as requests name it. With one tier it is that one.
+pub const AUTO: &str = "auto";
+
+/// How long a request waits for the progress check of the step before it, where the policy goes by
+/// its verdict: a check takes about a second on two cores, and most tools take longer than that.
+const CHECK_WAIT: Duration = Duration::from_secs(2);
+
+/// Why a tier answers that was not chosen.
+const FALLBACK: &str = "fallback";
+
+/// Why a tier answers where there is only one.
+const ONLY: &str = "only_tier";
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Collab {
+    policy: Policy,
+    prewarm: bool,
+    file: Option<PathBuf>,
+    /// Held while the file is written.
+    writing: Mutex<()>,
+    counts: Arc<Counts>,
+}
+
+impl Collab {
+    pub(crate) fn new(options: CollabOptions) -> Self {
+        let CollabOptions {
+            policy,
+            prewarm,
+            file,
+        } = options;
+        Self {
+            policy,
+            prewarm,
+            file,
+            writing: Mutex::default(),
+            counts: Arc::default(),
+        }
+    }
+}
+
+/// A completion under way of which the controller knows.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    runtime: Runtime,
+    /// None where a tier answers that was not chosen: then there is nothing to learn.
+    attempt: Option<Attempt>,
+    reason: &'static str,
+    /// The request, until a part of its answer was given: the other tier may have to answer.
+    pub(crate) request: Option<(ChatCompletionRequest, History)>,
+    /// The controller of a session that nobody knows yet.
+    fresh: Option<Steering>,
+    /// When the request came, in seconds since the runtime was started.
+    begun: f64,
+    /// Where another tier took the step before: tokens of the prompt that the session has been
+    /// through.
+    switched: Option<u32>,
+    hints: Hints,
+}
+
+/// What a controller said about a request.
+struct Begun {
+    session: u64,
+    attempt: Attempt,
+    last: Option<Tier>,
+    fresh: Option<Steering>,
+}
+
+impl Runtime {
+    /// Waits for the progress check of the step that a request for [`AUTO`] goes on from, where
+    /// the policy goes by it and it has not ended yet; at most two seconds, after which the check
+    /// is given up. Returns at once for other requests. To be called before
+    /// [`chat`](Self::chat), which does not wait, inside a tokio runtime with time enabled.
+    pub async fn settle(&self, request: &ChatCompletionRequest) {
+        let goes_by_it = matches!(self.collab.policy, Policy::Paper(_) | Policy::Cumulative(_));
+        if !goes_by_it || !self.is_auto(&request.model) {
+            return;
+        }
+        let places = answers::places(self.tenant, &request.messages);
+        let take = |pending: &mut Pending| match std::mem::take(&mut pending.checking) {
+            Checking::Asked(asked) => {
+                pending.checking = Checking::Late;
+                Some((asked, pending.before))
+            }
+            other => {
+                pending.checking = other;
+                None
+            }
+        };
+        let taken = self.sessions.lock().pending_at(&places).and_then(take);
+        let Some((asked, before)) = taken else {
+            return;
+        };
+        let judged = tokio::time::timeout(CHECK_WAIT, async {
+            match asked.await {
+                Ok(mut check) => Checking::Came(check.judgement().await),
+                Err(_) => Checking::Refused,
+            }
+        });
+        let checking = judged.await.unwrap_or(Checking::Late);
+        let mut table = self.sessions.lock();
+        let pending = table.pending_at(&places);
+        if let Some(pending) = pending.filter(|pending| pending.before == before) {
+            pending.checking = checking;
+        }
+    }
+
+    /// What the model [`AUTO`] has done; none where there is one tier only.
+    pub fn auto_stats(&self) -> Option<AutoStats> {
+        let auc = self.sessions.lock().competences.auc();
+        let stats = || AutoStats {
+            auc,
+            ..self.collab.counts.snapshot()
+        };
+        (self.tiers.len() > 1).then(stats)
+    }
+
+    /// Writes what is known of the small model to [`CollabOptions::file`], if there is one; to be
+    /// called now and then, and at the end.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Competence`] when the file cannot be written.
+    pub fn save_competence(&self) -> Result<(), RuntimeError> {
+        let Some(file) = &self.collab.file else {
+            return Ok(());
+        };
+        let writing = &self.collab.writing;
+        let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.sessions.lock().competences.clone();
+        known.write(file)
+    }
+
+    /// Whether a request for this model is one for a controller.
+    pub(crate) fn is_auto(&self, model: &str) -> bool {
+        self.tiers.len() > 1 && model == AUTO
+    }
+
+    /// The card of [`AUTO`], where there is a choice.
+    pub(crate) fn auto_card(&self) -> Option<ModelCard> {
+        let cards = self.tiers.iter().map(|tier| tier.card());
+        // What is too long for one tier is the other's.
+        let longest = cards.max_by_key(|card| card.max_model_len)?;
+        (self.tiers.len() > 1).then(|| ModelCard {
+            id: AUTO.to_owned(),
+            tier: AUTO.to_owned(),
+            ..longest
+        })
+    }
+
+    /// Answers a conversation by the tier that its session's controller chooses.
+    pub(crate) fn chat_auto(
+        &self,
+        mut request: ChatCompletionRequest,
+    ) -> Result<ChatStream, RuntimeError> {
+        let begun_at = self.sessions.seconds();
+        let places = answers::places(self.tenant, &request.messages);
+        let begun = self.begin(&mut request, &places);
+        let history = History {
+            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
+            answered: Some(begun.session),
+        };
+        let decision = begun.attempt.decision();
+        let mut taken = Taken {
+            runtime: self.clone(),
+            attempt: Some(begun.attempt),
+            reason: decision.reason.as_str(),
+            request: Some((request.clone(), history)),
+            fresh: begun.fresh,
+            begun: begun_at,
+            switched: None,
+            hints: Hints::default(),
+        };
+        let tier = self.tier(decision.tier);
+        match self.chat_on(tier, request, history) {
+            Ok(mut stream) => {
+                if begun.last.is_some_and(|last| last != decision.tier) {
+                    taken.switched = Some(stream.known_tokens());
+                }
+                taken.hints = stream.hints;
+                stream.decided = Some((decision.tier, taken.reason));
+                stream.taken = Some(taken);
+                Ok(stream)
+            }
+            Err(RuntimeError::Engine(error)) if helps_to_change(&error) => {
+                taken.answer_instead(decision.tier, error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Answers by the only tier.
+    pub(crate) fn mark_only(&self, model: &str, stream: &mut ChatStream) {
+        if model == AUTO {
+            stream.decided = Some((stream.tier.tier, ONLY));
+        }
+    }
+
+    /// Ends the step that a request goes on from and begins the next. The answers in its history
+    /// are restored.
+    fn begin(&self, request: &mut ChatCompletionRequest, places: &[Place]) -> Begun {
+        let ChatCompletionRequest {
+            messages, tools, ..
+        } = request;
+        let offered = tools.as_ref().is_some_and(|tools| !tools.is_empty());
+        let step = Step::new(Role::Unknown, signals::kind(messages, offered));
+        let (tenant, policy) = (self.tenant, self.collab.policy);
+        let mut table = self.sessions.lock();
+        let answered = table.answers.restore(messages, places);
+        let keyed = request.prompt_cache_key.as_deref();
+        let keyed = keyed.map(|key| table.keyed(tenant, key));
+        let Some(session) = keyed.or(answered) else {
+            let session = table.new_id();
+            let mut fresh = Steering::new(policy, session);
+            let attempt = fresh.begin(&step, table.competences.of(tenant));
+            return Begun {
+                session,
+                attempt,
+                last: None,
+                fresh: Some(fresh),
+            };
+        };
+        let begin = |table: &mut SessionTable| {
+            let fresh = || Steering::new(policy, session);
+            let (steering, competences) = table.steering(session, tenant, fresh);
+            let competence = competences.of(tenant);
+            steering.go_on(messages, places, competence, &self.collab.counts);
+            (steering.begin(&step, competence), steering.last)
+        };
+        let (attempt, last) = begin(&mut table);
+        Begun {
+            session,
+            attempt,
+            last,
+            fresh: None,
+        }
+    }
+
+    /// The served tier of this role, of two.
+    fn tier(&self, tier: Tier) -> &Arc<ServedTier> {
+        let of_role = self.tiers.iter().find(|served| served.tier == tier);
+        of_role.unwrap_or(&self.tiers[0])
+    }
+}
+
+/// Whether another tier may be able to answer where one was not.
+fn helps_to_change(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Stopped
+            | EngineError::GivenUp
+            | EngineError::Model(_)
+            | EngineError::ContextOverflow { .. }
+    )
+}
+
+impl Taken {
+    /// Has the other tier answer after one has failed before it said anything.
+    ///
+    /// # Errors
+    /// [`RuntimeError::BothTiersFailed`] if it cannot either, and what else it refuses.
+    pub(crate) fn answer_instead(
+        mut self,
+        failed: Tier,
+        error: EngineError,
+    ) -> Result<ChatStream, RuntimeError> {
+        let Some((request, history)) = self.request.take() else {
+            return Err(error.into());
+        };
+        let other = failed.other();
+        tracing::warn!(tier = %failed, %error, "the other tier answers instead");
+        let runtime = self.runtime.clone();
+        match runtime.chat_on(runtime.tier(other), request, history) {
+            Ok(mut stream) => {
+                (self.attempt, self.reason, self.switched) = (None, FALLBACK, None);
+                stream.decided = Some((other, FALLBACK));
+                stream.taken = Some(self);
+                Ok(stream)
+            }
+            Err(RuntimeError::Engine(second)) => {
+                let overflow =
+                    |error: &EngineError| matches!(error, EngineError::ContextOverflow { .. });
+                match helps_to_change(&second) && !(overflow(&error) && overflow(&second)) {
+                    true => Err(RuntimeError::BothTiersFailed {
+                        chosen: error,
+                        other: second,
+                    }),
+                    false => Err(second.into()),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Counts a complete answer, and keeps it until it is known what comes of it. Begins what may
+    /// be done in the meantime.
+    pub(crate) fn answered(self, stream: &ChatStream, expected_seconds: Option<f64>) {
+        let (tier, runtime) = (stream.tier.tier, &self.runtime);
+        self.count(stream);
+        let conversation = &stream.conversation;
+        if conversation.is_last {
+            return;
+        }
+        let Prompt {
+            session, tenant, ..
+        } = conversation.prompt;
+        let policy = runtime.collab.policy;
+        let mut table = runtime.sessions.lock();
+        let fresh = || self.fresh.unwrap_or_else(|| Steering::new(policy, session));
+        let (steering, competences) = table.steering(session, tenant, fresh);
+        steering.last = Some(tier);
+        let (Some(attempt), [first, ..]) = (self.attempt, &stream.choices[..]) else {
+            return;
+        };
+        let tools = !conversation.tools.is_empty();
+        let parsed =
+            |choice: &Choice| signals::is_parsed(&choice.message(), tools, choice.was_cut_off());
+        let after = |choice| {
+            (
+                conversation.place.after(&Choice::message(choice)),
+                parsed(choice),
+            )
+        };
+        let mut work = FollowUp {
+            runtime: runtime.clone(),
+            tier: stream.tier.clone(),
+            session,
+            tenant,
+            messages: conversation.messages.clone(),
+            answer: first.message(),
+            tools: conversation.tools.clone(),
+            variables: conversation.variables.clone(),
+            hints: Hints {
+                expected_gap_seconds: self.hints.expected_gap_seconds.or(expected_seconds),
+                ..self.hints
+            },
+            check: None,
+            prewarm: None,
+        };
+        let answered = work.answered();
+        let signals = signals::signals(&answered, answered.len() - 1, parsed(first));
+        let mut pending = Pending {
+            before: conversation.place,
+            after: stream.choices.iter().map(after).collect(),
+            seconds: runtime.sessions.seconds() - self.begun,
+            checking: Checking::None,
+            prewarm: None,
+            attempt,
+        };
+        if policy.asks_the_model() {
+            let (send, asked) = oneshot::channel();
+            (work.check, pending.checking) = (Some(send), Checking::Asked(asked));
+        }
+        let competence = competences.of(tenant);
+        if runtime.collab.prewarm && steering.may_switch(&pending.attempt, signals, competence) {
+            let (send, held) = oneshot::channel();
+            (work.prewarm, pending.prewarm) = (Some(send), Some(held));
+        }
+        steering.wait(pending);
+        drop(table);
+        work.start();
+    }
+
+    fn count(&self, stream: &ChatStream) {
+        let tier = stream.tier.tier;
+        let cached = stream
+            .finishes()
+            .first()
+            .map_or(0, |finish| finish.cached_tokens);
+        self.runtime.collab.counts.add(|counts| {
+            *counts.steps.entry((tier, self.reason)).or_default() += 1;
+            if let Some(known) = self.switched {
+                counts.switches += 1;
+                counts.switch_prefill_tokens += u64::from(known.saturating_sub(cached));
+            }
+        });
+    }
+}
+
+/// What is done after an answer, while its client is away.
+pub(crate) struct FollowUp {
+    runtime: Runtime,
+    /// The tier that has answered.
+    tier: Arc<ServedTier>,
+    session: u64,
+    tenant: u64,
+    messages: Vec<Message>,
+    answer: Message,
+    tools: Vec<Tool>,
+    variables: Option<Map<String, Value>>,
+    hints: Hints,
+    /// Where the check is waited for, if one is to be asked.
+    check: Option<oneshot::Sender<Check>>,
+    /// Where the pre-warm is held, if there is to be one.
+    prewarm: Option<oneshot::Sender<Prewarm>>,
+}
+
+impl FollowUp {
+    /// Does it on a thread that may take its time: long conversations are rendered and tokenized.
+    fn start(self) {
+        if self.check.is_none() && self.prewarm.is_none() {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(handle) => drop(handle.spawn_blocking(|| self.run())),
+            Err(_) => self.run(),
+        }
+    }
+
+    /// A session that has gone on meanwhile no longer listens, and what was begun is cancelled.
+    fn run(mut self) {
+        let counts = self.runtime.collab.counts.clone();
+        if let Some(send) = self.check.take().filter(|send| !send.is_closed()) {
+            match Check::ask(&self) {
+                Ok(check) => {
+                    counts.add(|counts| counts.checks += 1);
+                    drop(send.send(check));
+                }
+                Err(error) => tracing::debug!(%error, "no progress check"),
+            }
+        }
+        if let Some(send) = self.prewarm.take().filter(|send| !send.is_closed()) {
+            let other = self.runtime.tier(self.tier.tier.other());
+            match Prewarm::start(other, &self, &counts) {
+                Ok(prewarm) => drop(send.send(prewarm)),
+                Err(error) => tracing::debug!(%error, "no pre-warming"),
+            }
+        }
+    }
+
+    /// The conversation with the answer.
+    fn answered(&self) -> Vec<Message> {
+        let mut messages = self.messages.clone();
+        messages.push(self.answer.clone());
+        messages
+    }
+
+    /// Tokens of a text of the session, as far as they are known from it.
+    fn tokenize(&self, tier: &ServedTier, text: String) -> Prompt {
+        let caller = Caller {
+            tenant: self.tenant,
+            key: None,
+            answered: Some(self.session),
+        };
+        let known = self.sessions().lookup(tier.tier, &caller, &text);
+        session::tokenize(
+            tier.handle.vocabulary().as_ref(),
+            text,
+            &tier.begin_text,
+            known,
+        )
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, SessionTable> {
+        self.runtime.sessions.lock()
+    }
+}
