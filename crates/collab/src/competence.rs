@@ -27,16 +27,21 @@ const RATE: f64 = 0.5;
 /// Log-odds beyond which the model's probability says no more.
 const MOST_LOG_ODDS: f32 = 3.0;
 
-/// How sure the first guess of a kind's figures is, in steps.
-const BELIEF: f64 = 4.0;
+/// Over how many steps a kind's seconds are averaged.
+const AVERAGED: f64 = 4.0;
 
 /// What is assumed of a kind of which nothing is known: small steps that stand, and what they take
 /// of a large one's time.
 const KEPT: f64 = 0.6;
 const TIME: f64 = 0.35;
 
-/// What a step adds to a kind's figures; the others fade by as much.
-const FADE: f64 = 0.02;
+/// What a step adds to the share of those that stood; the others fade by as much.
+const FADE: f64 = 0.0625;
+
+/// Steps of a kind that both tiers take before the small one's are trusted, and every how many of
+/// those that stand both take one then: what is never looked at is never found to be wrong.
+const FIRST_AUDITS: u32 = 8;
+const AUDIT_EVERY: u32 = 16;
 
 /// Labelled steps over which the model's discrimination is reported.
 const WINDOW: usize = 512;
@@ -64,6 +69,10 @@ struct Kind {
     seconds: [Option<f64>; 2],
     /// Steps in a row that the small tier was not given.
     passed_over: u32,
+    /// Steps that both tiers have taken.
+    labels: u32,
+    /// Steps since then that stood.
+    unlabelled: u32,
 }
 
 impl Default for Kind {
@@ -73,6 +82,8 @@ impl Default for Kind {
             kept: KEPT,
             seconds: [None; 2],
             passed_over: 0,
+            labels: 0,
+            unlabelled: 0,
         }
     }
 }
@@ -113,13 +124,13 @@ impl Default for Competence {
         let mut shared = Weights::default();
         // What stands in a document is mostly right; what cannot be read is of no use.
         for (signal, passed, failed) in [
-            (Signal::Parsed, 0.0, -4.0),
+            (Signal::Parsed, 0.6, -4.0),
             (Signal::Answered, 0.3, -2.0),
             (Signal::Supported, 1.2, -1.5),
             (Signal::Fits, 0.3, -1.5),
-            (Signal::NewCall, 0.3, -2.0),
-            (Signal::NewResult, 0.3, -1.0),
-            (Signal::Fresh, 0.0, -2.0),
+            (Signal::NewCall, 0.4, -2.0),
+            (Signal::NewResult, 0.4, -1.0),
+            (Signal::Fresh, 0.4, -2.0),
             (Signal::Agrees, 1.0, -1.0),
         ] {
             shared.values[2 * signal as usize] = passed;
@@ -159,7 +170,16 @@ impl Competence {
         self.shared.learn(&features, error);
         if let Some(kind) = self.kind_mut(kind) {
             kind.own.learn(&features, error);
+            kind.labels = kind.labels.saturating_add(1);
+            kind.unlabelled = 0;
         }
+    }
+
+    /// Whether a small step that stands should be taken by the large tier too, to see whether it
+    /// should have.
+    pub(crate) fn wants_label(&self, kind: &str) -> bool {
+        let known = self.kinds.get(kind);
+        known.is_none_or(|kind| kind.labels < FIRST_AUDITS || kind.unlabelled >= AUDIT_EVERY)
     }
 
     /// Whether a step of this kind is finished sooner if the small tier tries it first: what it
@@ -186,7 +206,7 @@ impl Competence {
         }
         if let Some(kind) = self.kind_mut(kind) {
             let known = &mut kind.seconds[tier as usize];
-            *known = Some(known.map_or(seconds, |known| known + (seconds - known) / BELIEF));
+            *known = Some(known.map_or(seconds, |known| known + (seconds - known) / AVERAGED));
         }
     }
 
@@ -203,7 +223,8 @@ impl Competence {
     /// Takes note of whether a small step stood.
     pub(crate) fn note_kept(&mut self, kind: &str, kept: bool) {
         if let Some(kind) = self.kind_mut(kind) {
-            kind.kept += (f64::from(u8::from(kept)) - kind.kept) * FADE.max(1.0 / (4.0 * BELIEF));
+            kind.kept += (f64::from(u8::from(kept)) - kind.kept) * FADE;
+            kind.unlabelled = kind.unlabelled.saturating_add(u32::from(kept));
         }
     }
 

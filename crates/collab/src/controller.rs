@@ -50,6 +50,8 @@ pub enum Reason {
     Probe,
     /// What the small tier did is not good enough: the step is taken again.
     Doubt,
+    /// It may well be, and is looked at from time to time: the step is taken again.
+    Audit,
     /// Recorded runs show it.
     Recorded,
 }
@@ -68,6 +70,7 @@ impl Reason {
             Self::Incompetent => "incompetent",
             Self::Probe => "probe",
             Self::Doubt => "doubt",
+            Self::Audit => "audit",
             Self::Recorded => "recorded",
         }
     }
@@ -163,13 +166,18 @@ impl Controller {
         }
         let stands = self.stands(kind, outcome, competence);
         competence.note_kept(kind, stands);
-        if stands || !attempt.repeatable {
-            self.move_on(tier, outcome, stands);
-            return None;
-        }
+        let learns = matches!(self.policy, Policy::Agent(_));
+        let reason = match stands {
+            false if attempt.repeatable => Reason::Doubt,
+            true if attempt.repeatable && learns && competence.wants_label(kind) => Reason::Audit,
+            _ => {
+                self.move_on(tier, outcome, stands);
+                return None;
+            }
+        };
         let decision = Decision {
             tier: Tier::Large,
-            reason: Reason::Doubt,
+            reason,
         };
         Some(Attempt {
             decision,

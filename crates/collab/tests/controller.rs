@@ -138,8 +138,35 @@ fn our_policy_keeps_what_its_checks_support() {
     let first = controller.begin(&step, &competence);
     let how = (first.tier(), reason(&first));
     assert_eq!(how, (Tier::Small, Reason::Competent));
-    let again = controller.finish(first, &checked(true), &mut competence);
-    assert!(again.is_none());
+    // What is never looked at is never found to be wrong: at first both take every step.
+    let audit = controller.finish(first, &checked(true), &mut competence);
+    let mut audit = audit.expect("audited");
+    assert_eq!((audit.tier(), reason(&audit)), (Tier::Large, Reason::Audit));
+    let same = Outcome {
+        same: Some(true),
+        ..checked(true)
+    };
+    for _ in 0..7 {
+        assert!(controller.finish(audit, &same, &mut competence).is_none());
+        let next = controller.begin(&step, &competence);
+        let again = controller.finish(next, &checked(true), &mut competence);
+        audit = again.expect("audited");
+    }
+    assert!(controller.finish(audit, &same, &mut competence).is_none());
+    let kept: Vec<bool> = (0..34)
+        .map(|_| {
+            let next = controller.begin(&step, &competence);
+            match controller.finish(next, &checked(true), &mut competence) {
+                None => true,
+                Some(again) => {
+                    controller.finish(again, &same, &mut competence);
+                    false
+                }
+            }
+        })
+        .collect();
+    let audits: Vec<usize> = (0..kept.len()).filter(|&index| !kept[index]).collect();
+    assert_eq!(audits, [15, 31]);
     let second = controller.begin(&step, &competence);
     let again = controller.finish(second, &checked(false), &mut competence);
     let again = again.expect("doubted");
@@ -304,9 +331,10 @@ proptest! {
                 }
                 Err(outcome) => {
                     let Some(attempt) = attempts.remove(&id) else { continue };
-                    let doubted = attempt.decision().reason == Reason::Doubt;
+                    let reason = attempt.decision().reason;
+                    let second = matches!(reason, Reason::Doubt | Reason::Audit);
                     let again = controller.finish(attempt, &outcome, &mut competence);
-                    prop_assert!(again.is_none() || !doubted, "taken a third time");
+                    prop_assert!(again.is_none() || !second, "taken a third time");
                     let decision = again.as_ref().map(Attempt::decision);
                     attempts.extend(again.map(|again| (id, again)));
                     trace.push(Entry::Finish { id, outcome, again: decision });

@@ -1,6 +1,9 @@
 //! A model that follows a script, over a small corpus.
 
-#![expect(unreachable_pub, reason = "each test file that uses it is a crate of its own")]
+#![expect(
+    unreachable_pub,
+    reason = "each test file that uses it is a crate of its own"
+)]
 
 use agentinfer_agent::{AgentError, BoxFuture, Corpus, Document, Llm, Tools};
 use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, ResponseFormat};
