@@ -81,6 +81,7 @@ fn help_teaches() {
                 "AGENTINFER_PORT",
                 "[default: 8080]",
                 "[engine]",
+                "--collab",
             ],
         ),
         (

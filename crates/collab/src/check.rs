@@ -12,6 +12,7 @@ information, or a sound next action? Write only this block, the reason in 10 to 
 
 /// The block as a grammar in llguidance's Lark syntax. The reason is bounded, so that a check's
 /// cost is.
+// tidy: allow line-length because a rule of the grammar cannot be broken where it should be
 pub const CHECK_GRAMMAR: &str = r#"start: "===PROGRESS===\n<reason> " REASON " </reason> <value> " VALUE " </value>\n===END_PROGRESS==="
 REASON: /[^<>\n]{1,160}/
 VALUE: "TRUE" | "FALSE"

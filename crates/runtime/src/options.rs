@@ -134,8 +134,8 @@ pub struct CollabOptions {
 
 impl CollabOptions {
     /// With which probability a step of an API client must be good to stand, unless told otherwise.
-    /// Both tiers never take the same step of a client, so there is nothing to learn from, and what
-    /// no check speaks for or against has 0.5: then the small tier goes on.
+    /// The tiers never both take the same step of a client, so there is nothing to learn from, and
+    /// a step that no check speaks for or against has 0.5: then the small tier goes on.
     pub const CONFIDENCE: f64 = 0.5;
 }
 

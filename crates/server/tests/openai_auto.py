@@ -1,8 +1,8 @@
 """An agent loop as users write it on the real `openai` package, with model="auto".
 
-Run by tests/openai_client.rs as `openai_auto.py URL KEY MODEL CONTEXT_TOKENS` against a server of two
-tiers under the policy paper:warm_up=2:burst=1. The loop knows nothing of tiers; what the server says
-about them is read from the headers of its responses by a hook.
+Run by tests/openai_client.rs as `openai_auto.py URL KEY MODEL CONTEXT_TOKENS` against a server of
+two tiers under the policy paper:warm_up=2:burst=1. The loop knows nothing of tiers; what the server
+says about them is read from the headers of its responses by a hook.
 """
 
 import json

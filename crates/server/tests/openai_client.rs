@@ -1,7 +1,7 @@
 //! The real `openai` Python package against the real server on a real, small model.
 //!
-//! The checks are in `openai_client.py` and, for two tiers, `openai_auto.py`; this starts the servers
-//! and runs them.
+//! The checks are in `openai_client.py` and, for two tiers, `openai_auto.py`; this starts the
+//! servers and runs them.
 
 use std::{env, path::PathBuf};
 

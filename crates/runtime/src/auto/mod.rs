@@ -333,9 +333,8 @@ impl Taken {
     }
 
     /// Counts a complete answer, and keeps it until it is known what comes of it. Begins what may
-    /// be done in the meantime.
-    pub(crate) fn answered(self, stream: &ChatStream, expected_seconds: Option<f64>) {
-        let (tier, runtime) = (stream.tier.tier, &self.runtime);
+    /// be done in the meantime. The session should come back in `expected_seconds`.
+    pub(crate) fn answered(mut self, stream: &ChatStream, expected_seconds: Option<f64>) {
         self.count(stream);
         let conversation = &stream.conversation;
         if conversation.is_last {
@@ -344,59 +343,40 @@ impl Taken {
         let Prompt {
             session, tenant, ..
         } = conversation.prompt;
-        let policy = runtime.collab.policy;
-        let mut table = runtime.sessions.lock();
-        let fresh = || self.fresh.unwrap_or_else(|| Steering::new(policy, session));
+        let collab = &self.runtime.collab;
+        let mut work = FollowUp::new(&self, stream, expected_seconds);
+        let answered = work.answered();
+        let tools = !conversation.tools.is_empty();
+        let after = |choice: &Choice| {
+            let answer = choice.message();
+            let parsed = signals::is_parsed(&answer, tools, choice.was_cut_off());
+            (conversation.place.after(&answer), parsed)
+        };
+        let after: Vec<(Place, bool)> = stream.choices.iter().map(after).collect();
+        let parsed = after.first().is_none_or(|(_, parsed)| *parsed);
+        let signals = signals::signals(&answered, answered.len() - 1, parsed);
+
+        let mut table = self.runtime.sessions.lock();
+        let fresh = self.fresh.take();
+        let fresh = || fresh.unwrap_or_else(|| Steering::new(collab.policy, session));
         let (steering, competences) = table.steering(session, tenant, fresh);
-        steering.last = Some(tier);
-        let (Some(attempt), [first, ..]) = (self.attempt, &stream.choices[..]) else {
+        steering.last = Some(stream.tier.tier);
+        let Some(attempt) = self.attempt.take() else {
             return;
         };
-        let tools = !conversation.tools.is_empty();
-        let parsed =
-            |choice: &Choice| signals::is_parsed(&choice.message(), tools, choice.was_cut_off());
-        let after = |choice| {
-            (
-                conversation.place.after(&Choice::message(choice)),
-                parsed(choice),
-            )
-        };
-        let mut work = FollowUp {
-            runtime: runtime.clone(),
-            tier: stream.tier.clone(),
-            session,
-            tenant,
-            messages: conversation.messages.clone(),
-            answer: first.message(),
-            tools: conversation.tools.clone(),
-            variables: conversation.variables.clone(),
-            hints: Hints {
-                expected_gap_seconds: self.hints.expected_gap_seconds.or(expected_seconds),
-                ..self.hints
-            },
-            check: None,
-            prewarm: None,
-        };
-        let answered = work.answered();
-        let signals = signals::signals(&answered, answered.len() - 1, parsed(first));
-        let mut pending = Pending {
-            before: conversation.place,
-            after: stream.choices.iter().map(after).collect(),
-            seconds: runtime.sessions.seconds() - self.begun,
-            checking: Checking::None,
-            prewarm: None,
-            attempt,
-        };
-        if policy.asks_the_model() {
-            let (send, asked) = oneshot::channel();
-            (work.check, pending.checking) = (Some(send), Checking::Asked(asked));
-        }
         let competence = competences.of(tenant);
-        if runtime.collab.prewarm && steering.may_switch(&pending.attempt, signals, competence) {
-            let (send, held) = oneshot::channel();
-            (work.prewarm, pending.prewarm) = (Some(send), Some(held));
-        }
-        steering.wait(pending);
+        let prewarms = collab.prewarm && steering.may_switch(&attempt, signals, competence);
+        steering.wait(Pending {
+            attempt,
+            before: conversation.place,
+            after,
+            seconds: self.runtime.sessions.seconds() - self.begun,
+            checking: match collab.policy.asks_the_model() {
+                true => Checking::Asked(channel(&mut work.check)),
+                false => Checking::None,
+            },
+            prewarm: prewarms.then(|| channel(&mut work.prewarm)),
+        });
         drop(table);
         work.start();
     }
@@ -415,6 +395,13 @@ impl Taken {
             }
         });
     }
+}
+
+/// A channel for one thing, whose sender is put into `send`.
+fn channel<T>(send: &mut Option<oneshot::Sender<T>>) -> oneshot::Receiver<T> {
+    let (sender, receiver) = oneshot::channel();
+    *send = Some(sender);
+    receiver
 }
 
 /// What is done after an answer, while its client is away.
@@ -436,6 +423,28 @@ pub(crate) struct FollowUp {
 }
 
 impl FollowUp {
+    /// Nothing yet, after this answer: its first choice, if there are several.
+    fn new(taken: &Taken, stream: &ChatStream, expected_seconds: Option<f64>) -> Self {
+        let conversation = &stream.conversation;
+        let hints = taken.hints;
+        Self {
+            runtime: taken.runtime.clone(),
+            tier: stream.tier.clone(),
+            session: conversation.prompt.session,
+            tenant: conversation.prompt.tenant,
+            messages: conversation.messages.clone(),
+            answer: stream.choices[0].message(),
+            tools: conversation.tools.clone(),
+            variables: conversation.variables.clone(),
+            hints: Hints {
+                expected_gap_seconds: hints.expected_gap_seconds.or(expected_seconds),
+                ..hints
+            },
+            check: None,
+            prewarm: None,
+        }
+    }
+
     /// Does it on a thread that may take its time: long conversations are rendered and tokenized.
     fn start(self) {
         if self.check.is_none() && self.prewarm.is_none() {
