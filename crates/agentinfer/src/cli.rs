@@ -34,10 +34,24 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use clap::CommandFactory;
+
+    /// clap's own check of its arguments does nothing in a release build.
+    fn check(command: &clap::Command) {
+        let mut seen = HashSet::new();
+        for argument in command.get_arguments() {
+            let names = [Some(argument.get_id().as_str()), argument.get_long()];
+            let names: HashSet<&str> = names.into_iter().flatten().collect();
+            let twice = names.iter().find(|name| !seen.insert(name.to_string()));
+            assert_eq!(twice, None, "in {}", command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
 
     #[test]
     fn the_arguments_contradict_each_other_nowhere() {
-        super::Cli::command().debug_assert();
+        check(&super::Cli::command());
     }
 }

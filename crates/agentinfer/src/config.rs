@@ -181,7 +181,7 @@ pub(crate) struct RawCollab {
     /// (AgentCollab as published, by a model's own progress check; paper:warm_up=2:burst=2),
     /// cumulative (with bursts that grow), always_true, or a control: large_only, small_only,
     /// random:share=0.5 [default: agent:confidence=0.5].
-    #[arg(long = "collab", env = "AGENTINFER_COLLAB", value_name = "POLICY")]
+    #[arg(id = "collab", long, env = "AGENTINFER_COLLAB", value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     /// Whether the tier that may be needed next reads the conversation in the background while a
     /// client's tools run: on or off [default: on].
@@ -190,7 +190,8 @@ pub(crate) struct RawCollab {
     /// File in which what is known of the small model is kept for the next start [default:
     /// competence.json in --corpus-dir, else none].
     #[arg(
-        long = "collab-file",
+        id = "collab_file",
+        long,
         env = "AGENTINFER_COLLAB_FILE",
         value_name = "FILE"
     )]

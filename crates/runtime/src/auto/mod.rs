@@ -260,18 +260,14 @@ impl Runtime {
                 fresh: Some(fresh),
             };
         };
-        let begin = |table: &mut SessionTable| {
-            let fresh = || Steering::new(policy, session);
-            let (steering, competences) = table.steering(session, tenant, fresh);
-            let competence = competences.of(tenant);
-            steering.go_on(messages, places, competence, &self.collab.counts);
-            (steering.begin(&step, competence), steering.last)
-        };
-        let (attempt, last) = begin(&mut table);
+        let fresh = || Steering::new(policy, session);
+        let (steering, competences) = table.steering(session, tenant, fresh);
+        let competence = competences.of(tenant);
+        steering.go_on(messages, places, competence, &self.collab.counts);
         Begun {
             session,
-            attempt,
-            last,
+            attempt: steering.begin(&step, competence),
+            last: steering.last,
             fresh: None,
         }
     }
