@@ -78,17 +78,18 @@ impl Seat {
     /// Waits until the engine may take a step.
     pub(crate) fn turn(&self) -> Turn {
         let Place { shared, id } = &*self.0;
-        let begin = Instant::now();
+        let mut begin = None;
         let mut arbiter = shared.lock();
         arbiter.ask(*id);
         while arbiter.next() != Some(*id) {
+            begin.get_or_insert_with(Instant::now);
             let waited = shared.changed.wait(arbiter);
             arbiter = waited.unwrap_or_else(PoisonError::into_inner);
         }
         let for_background = arbiter.grant(*id);
         Turn {
             seat: self.clone(),
-            waited: begin.elapsed(),
+            waited: begin.map_or(Duration::ZERO, |begin: Instant| begin.elapsed()),
             for_background,
             blocked: false,
         }
@@ -127,7 +128,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// How long it was waited for.
+    /// How long it was waited for; nothing if it was free.
     pub(crate) fn waited(&self) -> Duration {
         self.waited
     }
