@@ -3,8 +3,9 @@
 //! - While another engine of the same [`Device`](crate::Device) has foreground requests, no background
 //!   request takes part in a step. Those that run are put back into the queue. Their cells stay as
 //!   idle ones, which whoever needs them may evict, and from which they go on later.
-//! - A step of background work only computes at most [`prefill_chunk`] tokens of prompts, so that who
-//!   comes meanwhile does not wait for long.
+//! - A step of background work only computes a tile of a prompt at most, so that who comes meanwhile
+//!   does not wait for long. Where other engines have foreground requests, any step computes
+//!   [`prefill_chunk`] tokens of prompts at most.
 //! - *Pre-warming*, a background request of no tokens to generate, is in case its session comes: it
 //!   gives way in the same manner to foreground requests of its own engine. It preempts nobody, and
 //!   displaces no cells that a policy which keeps cells for sessions that are expected back keeps
@@ -16,7 +17,12 @@ use crate::device::{Device, Turn};
 use crate::event::FinishReason;
 use crate::sequence::Sequence;
 use crate::stats::add;
-use crate::{Engine, Model};
+use crate::{Engine, Model, TILE};
+
+/// Tokens of prompts in a step that nobody waits for: on two cores with a model of 1.5 billion
+/// parameters they take 0.7 seconds, which is how late they make whoever comes meanwhile. By twice
+/// as many at once, prefill would be a twentieth faster, by half as many a tenth slower.
+const BACKGROUND_TOKENS: usize = TILE;
 
 /// Where there is foreground work that goes ahead of background work in a step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,11 +82,16 @@ impl<M: Model> Engine<M> {
         }
     }
 
-    /// Whether nobody waits for what this step computes.
-    pub(crate) fn works_in_background(&self) -> bool {
-        self.running
-            .iter()
-            .all(|sequence| sequence.hints.background)
+    /// Tokens of prompts that this step may compute, where some `decode` in it or not.
+    pub(crate) fn prefill_room(&self, decode: bool) -> usize {
+        let chunk = self.options.prefill_chunk;
+        if self.running.iter().all(|it| it.hints.background) {
+            chunk.min(BACKGROUND_TOKENS)
+        } else if decode || self.ahead.elsewhere {
+            chunk
+        } else {
+            usize::MAX
+        }
     }
 
     /// Ends a running request that pre-warms, for which there are no cells. Returns whether `id` is

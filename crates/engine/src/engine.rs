@@ -37,8 +37,8 @@ pub struct EngineOptions {
     pub max_running: usize,
     /// Who is admitted first, and who gives way.
     pub policy: PolicySpec,
-    /// Prefill tokens of a step in which others decode, or that is background work only. Small
-    /// keeps the former's inter-token latency and the next request's wait low; large computes prompts more efficiently. Whole tiles of attention are best
+    /// Prefill tokens of a step in which others decode, or for which other engines of the device
+    /// wait. Small keeps their inter-token latency low; large computes prompts more efficiently. Whole tiles of attention are best
     /// ([`TILE`](crate::TILE)).
     pub prefill_chunk: usize,
     /// How many drafted tokens are verified.

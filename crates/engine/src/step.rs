@@ -133,12 +133,11 @@ impl<M: Model> Engine<M> {
         let decodes = turns.iter().filter(|turn| turn.decodes).count();
         let decoding = turns[..decodes].iter().map(|turn| turn.tenure);
         let first = decoding.fold(f64::NEG_INFINITY, f64::max);
-        let alone = self.works_in_background();
         let mut work = Work::Decode;
         self.draft(&turns, decodes, first);
         for (place, turn) in turns.iter().enumerate() {
-            if place == decodes && (alone || !shares.is_empty()) {
-                room = room.min(self.options.prefill_chunk);
+            if place == decodes {
+                room = room.min(self.prefill_room(!shares.is_empty()));
             }
             let gives_way = !shares.is_empty() && !turn.decodes && turn.tenure < first;
             if gives_way && self.pace.pauses() {

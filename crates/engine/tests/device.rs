@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentinfer_engine::{
     Batch, Completion, Device, Engine, EngineHandle, EngineOptions, Event, Finish, FinishReason,
-    Hints, Model, ModelError, ModelLimits, Request, SequenceId, SimModel, SimVocabulary,
+    Hints, Model, ModelError, ModelLimits, Request, SequenceId, SimModel, SimVocabulary, TILE,
 };
 
 const CHUNK: usize = 128;
@@ -289,7 +289,7 @@ fn a_foreground_request_waits_for_one_step_of_background_work_at_most() {
     let (alone, nothing) = run(false);
     let (beside, warmed) = run(true);
     assert_eq!((alone, beside), (50, 50));
-    assert_eq!((nothing, warmed), (vec![], vec![CHUNK; 2]));
+    assert_eq!((nothing, warmed), (vec![], vec![TILE; 2]));
 }
 
 #[test]
@@ -324,6 +324,32 @@ fn foreground_work_of_two_engines_takes_turns() {
         [&[90][..], &[1; 19]].concat(),
         "no background work among it"
     );
+}
+
+#[test]
+fn a_step_is_short_where_another_engine_has_foreground_work() {
+    let house = House::default();
+    let (gate, sees, opens) = gate();
+    let options = EngineOptions {
+        event_capacity: 4096,
+        ..EngineOptions::default()
+    };
+    let small = house.engine_with("small", Some(gate), options);
+    let large = house.engine("large", None);
+    let one = small
+        .submit(foreground(100, 3900))
+        .expect("a valid request");
+    sees.recv().expect("its first step begins");
+    let other = large
+        .submit(foreground(3 * CHUNK, 1))
+        .expect("a valid request");
+    drop(opens);
+    for completion in [one, other] {
+        assert_eq!(finish(completion).reason, FinishReason::Length);
+    }
+    let passes = house.watch.passes();
+    let first = passes.iter().find(|(name, _)| *name == "large");
+    assert_eq!(first, Some(&("large", CHUNK)));
 }
 
 #[test]

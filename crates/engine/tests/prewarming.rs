@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use agentinfer_engine::{
     Completion, Engine, EngineOptions, Event, Finish, FinishReason, Hints, LatencyCurve, Model,
-    ModelLimits, Progress, Request, SimModel, SimVocabulary, Token,
+    ModelLimits, Progress, Request, SimModel, SimVocabulary, TILE, Token,
 };
 
 const CELLS: u32 = 1000;
-const CHUNK: usize = 128;
+/// Tokens of a step of background work.
+const CHUNK: usize = TILE;
 
 fn engine(policy: &str, offload_bytes: u64) -> Engine<SimModel> {
     let limits = ModelLimits {
@@ -20,7 +21,6 @@ fn engine(policy: &str, offload_bytes: u64) -> Engine<SimModel> {
     };
     let options = EngineOptions {
         policy: policy.parse().expect("a policy"),
-        prefill_chunk: CHUNK,
         offload_bytes,
         ..EngineOptions::default()
     };
@@ -184,7 +184,7 @@ fn the_session_that_it_was_for_takes_over_what_it_has_done() {
 fn a_call_may_take_the_cells_of_what_is_being_prewarmed() {
     let mut engine = engine("agent", 0);
     let mut warm = engine.submit(prewarming(1, 800)).expect("a valid request");
-    for _ in 0..6 {
+    for _ in 0..10 {
         engine.step();
     }
     let finish = served(&mut engine, call(2, 900));
