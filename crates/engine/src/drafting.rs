@@ -230,7 +230,8 @@ impl<M: Model> Engine<M> {
 
     /// Measures how long steps take by their number of tokens, so that drafts are chosen by it from
     /// the first request on. Takes some two seconds, less with a fast model, and nothing where
-    /// there is no speculation; leaves no cells behind. To be called before any request comes.
+    /// there is no speculation; leaves no cells behind. Holds the device meanwhile. To be called
+    /// before any request comes.
     ///
     /// # Errors
     /// [`EngineError::Model`] when the device fails.
@@ -241,6 +242,8 @@ impl<M: Model> Engine<M> {
         if self.options.speculation == Speculation::Off || self.residency.used_cells() > 0 {
             return Ok(());
         }
+        let _urgent = self.seat.foreground();
+        let _turn = self.turn();
         // The first pass touches all weights for the first time.
         self.measure_step(1)?;
         let begin = self.model.now();

@@ -7,8 +7,10 @@ use agentinfer_sam::{Drafter, NoDrafts, Origin, Speculation};
 use agentinfer_sched::{CostModel, Policy, PolicySpec, View};
 use tokio::sync::mpsc;
 
+use crate::background::Ahead;
 use crate::compaction::Compaction;
 use crate::constraint::ConstraintFactory;
+use crate::device::{Device, Seat};
 use crate::drafting::Drafting;
 use crate::event::{Event, FinishReason, Started};
 use crate::offload::{CHUNK_TOKENS, Store};
@@ -35,8 +37,8 @@ pub struct EngineOptions {
     pub max_running: usize,
     /// Who is admitted first, and who gives way.
     pub policy: PolicySpec,
-    /// Prefill tokens added to a step in which others decode. Small keeps their inter-token
-    /// latency low; large computes prompts more efficiently. Whole tiles of attention are best
+    /// Prefill tokens of a step in which others decode, or for which other engines of the device
+    /// wait. Small keeps their inter-token latency low; large computes prompts more efficiently. Whole tiles of attention are best
     /// ([`TILE`](crate::TILE)).
     pub prefill_chunk: usize,
     /// How many drafted tokens are verified.
@@ -95,6 +97,10 @@ pub struct Engine<M> {
     /// What computing and copying cost on this machine.
     pub(crate) costs: CostModel,
     pub(crate) pace: Pace,
+    /// Its place at the device.
+    pub(crate) seat: Seat,
+    /// What goes ahead of background work in this step.
+    pub(crate) ahead: Ahead,
     pub(crate) waiting: Vec<Sequence>,
     pub(crate) running: Vec<Sequence>,
     /// Ended requests whose last events their clients have not taken yet.
@@ -139,6 +145,8 @@ impl<M: Model> Engine<M> {
             least_served: 0.0,
             costs: CostModel::default(),
             pace: Pace::default(),
+            seat: Device::default().join(),
+            ahead: Ahead::default(),
             compaction: Compaction::new(&model),
             model,
             limits,
@@ -205,6 +213,7 @@ impl<M: Model> Engine<M> {
         let id = self.submitted;
         self.enqueue(Submission {
             id,
+            foreground: self.seat.request(&request.hints),
             request,
             matching,
             events,
@@ -235,7 +244,7 @@ impl<M: Model> Engine<M> {
         let now = self.model.now();
         let mut sequence = Sequence::new(submission, now);
         self.look_up(&mut sequence);
-        if let Some(session) = sequence.session {
+        if let Some(session) = sequence.calling_session() {
             self.sessions.call(session, now);
         }
         self.drafter
@@ -276,6 +285,7 @@ impl<M: Model> Engine<M> {
 
     /// Lets a request go: its cells become an idle residency, its last events are delivered.
     fn part(&mut self, mut sequence: Sequence) {
+        sequence.foreground = None;
         self.retire(&mut sequence);
         if !sequence.outbox.is_empty() {
             self.parting.push(sequence);
@@ -288,7 +298,7 @@ impl<M: Model> Engine<M> {
         if sequence.hints.ends_session {
             self.drafter.end_session(origin(sequence));
         }
-        if let Some(session) = sequence.session {
+        if let Some(session) = sequence.calling_session() {
             let now = self.model.now();
             self.sessions.leave(session, &sequence.hints, now);
         }
@@ -296,7 +306,7 @@ impl<M: Model> Engine<M> {
     }
 
     /// Turns a sequence's cells into an idle residency.
-    fn release(&mut self, sequence: &mut Sequence) {
+    pub(crate) fn release(&mut self, sequence: &mut Sequence) {
         if let Some(slot) = sequence.slot.take() {
             self.residency
                 .deactivate(slot, self.model.now(), sequence.session);
@@ -342,6 +352,9 @@ impl<M: Model> Engine<M> {
         self.compare_tenants();
         while self.running.len() < most && !self.waiting.is_empty() {
             let Some((index, source)) = self.next_admission() else {
+                if self.running.is_empty() {
+                    self.give_up_waiting();
+                }
                 return;
             };
             let sequence = self.waiting.remove(index);
@@ -510,13 +523,13 @@ impl<M: Model> Engine<M> {
     }
 
     /// Makes room for `cells` new cells: evicts idle sequences, then preempts running ones other
-    /// than `needy`. Returns whether there is room.
+    /// than `needy`, unless that pre-warms: then it ends. Returns whether there is room.
     pub(crate) fn reserve(&mut self, cells: usize, needy: u64) -> bool {
         while (self.residency.free_cells() as usize) < cells {
             if self.residency.evictable_cells() > 0 {
                 let missing = cells - self.residency.free_cells() as usize;
                 self.evict(None, missing as u32);
-            } else if !self.preempt(needy) {
+            } else if self.gives_up(needy) || !self.preempt(needy) {
                 return false;
             }
         }

@@ -86,6 +86,10 @@ pub enum FinishReason {
     StopText(String),
     /// `max_tokens`, or the end of the context.
     Length,
+    /// There were no cells for a background request that generates nothing, except those of others
+    /// who need them more. What was computed of its prompt stays resident for a while; it may not
+    /// even have [started](Event::Started).
+    NoRoom,
 }
 
 /// A request in flight: its stream of events. Dropping it cancels the request:

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::constraint::{ConstraintFactory, Matching};
+use crate::device::Seat;
 use crate::sequence::{Permit, Submission};
 use crate::stats::{EngineStats, add};
 use crate::{
@@ -50,6 +51,7 @@ struct Shared {
     constraints: Arc<ConstraintFactory>,
     limits: ModelLimits,
     stats: Arc<EngineStats>,
+    seat: Seat,
     max_requests: usize,
     event_capacity: usize,
     outstanding: Arc<AtomicUsize>,
@@ -79,6 +81,7 @@ impl EngineHandle {
             constraints: engine.constraints.clone(),
             limits: engine.limits,
             stats: engine.stats.clone(),
+            seat: engine.seat.clone(),
             max_requests: engine.options.max_requests,
             event_capacity: engine.options.event_capacity,
             outstanding: Arc::default(),
@@ -141,6 +144,7 @@ impl EngineHandle {
             let (events, receiver) = mpsc::channel(shared.event_capacity);
             submissions.push(Submission {
                 id,
+                foreground: shared.seat.request(&request.hints),
                 request,
                 matching,
                 events,
@@ -198,6 +202,8 @@ impl EngineHandle {
     /// Must be called inside a tokio runtime with time enabled.
     pub async fn drain(&self, deadline: Duration) {
         self.shared.draining.store(true, Ordering::Relaxed);
+        // Somebody waits for what is left, background work included.
+        let _urgent = self.shared.seat.foreground();
         // A full or closed channel needs no command: the flag stops submissions, and the
         // engine's thread ends when the last handle is dropped.
         let _ = self.shared.commands.try_send(Command::Drain);
@@ -237,10 +243,12 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// The engine's thread: takes commands between steps, steps while there is work.
+/// The engine's thread: takes commands between steps, and once more when it has waited for the
+/// device; steps while there is work.
 fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) {
     let mut progress = Progress::Idle;
     let mut accepting = true;
+    let mut turn = None;
     loop {
         let command = match progress {
             Progress::Idle if !accepting => {
@@ -273,6 +281,7 @@ fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) 
             }
             Ok(Command::Drain) => accepting = false,
             Ok(Command::Abort) => {
+                drop(turn);
                 engine.fail_all(&EngineError::Stopped);
                 engine.offload_all();
                 return;
@@ -280,6 +289,13 @@ fn run<M: Model>(mut engine: Engine<M>, commands: &commands::Receiver<Command>) 
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => accepting = false,
         }
-        progress = engine.step();
+        progress = match turn.take() {
+            Some(turn) => engine.take_step(turn),
+            None if engine.is_idle() => Progress::Idle,
+            None => {
+                turn = Some(engine.turn());
+                Progress::Stepped
+            }
+        };
     }
 }

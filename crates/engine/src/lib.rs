@@ -5,7 +5,8 @@
 //! `agentinfer-sam`); it knows which tokens' KV cells are resident and keeps the two honest.
 //! It is synchronous and reads time from the model's [`Model::now`], so the same code runs on
 //! llama.cpp in real time and on [`SimModel`] in virtual time. [`EngineHandle::spawn`] puts it on
-//! a thread of its own, with bounded channels between it and its clients.
+//! a thread of its own, with bounded channels between it and its clients. Engines that share a
+//! [`Device`] take turns on it.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,9 +29,11 @@
 //! # Ok::<(), agentinfer_engine::EngineError>(())
 //! ```
 
+mod background;
 mod cells;
 mod compaction;
 mod constraint;
+mod device;
 mod drafting;
 mod engine;
 mod error;
@@ -61,6 +64,7 @@ pub use agentinfer_sam::{
 };
 pub use agentinfer_sched::PolicySpec;
 pub use constraint::ConstraintFactory;
+pub use device::Device;
 pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;
 pub use event::{Completion, Event, Finish, FinishReason, Started, TokenEvent, TokenLogprob};

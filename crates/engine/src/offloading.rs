@@ -232,6 +232,7 @@ impl<M: Model> Engine<M> {
             Some(store) if store.has_disk() => store.wait_for_disk(),
             _ => return,
         }
+        let _turn = self.turn();
         let idle: Vec<SequenceId> = self.residency.idle().map(|(id, _)| id).collect();
         for id in idle {
             self.offload(id, 0);

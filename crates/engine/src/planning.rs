@@ -42,7 +42,7 @@ pub(crate) struct InFlight {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) request: u64,
-    /// Whether only one of its tokens is not computed.
+    /// Whether only one of its tokens is not computed, and another is to follow.
     pub(crate) decodes: bool,
     /// Who has more comes first, among those that prefill.
     pub(crate) tenure: f64,
@@ -68,6 +68,9 @@ impl<M: Model> Engine<M> {
             }));
         let promised = self.promised_cells();
         for index in 0..self.waiting.len() {
+            if !self.ahead.admits(&self.waiting[index]) {
+                continue;
+            }
             let placement = self.placement(index, &seen.in_flight);
             if !placement.wait {
                 let request = self.as_waiting(&self.waiting[index], &placement, promised);
@@ -138,6 +141,7 @@ impl<M: Model> Engine<M> {
             preemptions: sequence.preemptions,
             priority: sequence.hints.priority,
             background: sequence.hints.background,
+            prewarms: sequence.prewarms(),
             tenant: sequence.hints.tenant,
             tenant_lead_tokens: self.tenant_lead(sequence),
             attained_tokens,
@@ -172,7 +176,7 @@ impl<M: Model> Engine<M> {
         let running = self.running.iter().enumerate();
         turns.extend(running.map(|(index, sequence)| Turn {
             request: sequence.id,
-            decodes: self.uncomputed(sequence) == 1,
+            decodes: self.uncomputed(sequence) == 1 && sequence.max_tokens > 0,
             tenure: self.policy.tenure(&view, &self.as_running(sequence)),
             index,
         }));

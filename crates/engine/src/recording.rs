@@ -220,6 +220,27 @@ impl<M: Model> Engine<M> {
         self.recorder = Some(recorder);
     }
 
+    /// Running background request `index` is put back for foreground work.
+    pub(crate) fn record_giving_way(&mut self, index: usize) {
+        let Some(mut recorder) = self.recorder.take() else {
+            return;
+        };
+        let view = self.view();
+        let sequence = &self.running[index];
+        let request = self.as_running(sequence);
+        let candidate = Scored {
+            score: Some(finite(self.policy.tenure(&view, &request))),
+            chosen: true,
+            session: sequence.session,
+            reason: self.policy.reason(&view, Candidate::Running(&request)),
+            facts: running(view.now, &request),
+        };
+        let reason = "foreground work goes first".to_owned();
+        let action = Action::GaveWay;
+        self.record_decision(&mut recorder, &view, action, reason, vec![candidate], 0);
+        self.recorder = Some(recorder);
+    }
+
     fn record_decision(
         &self,
         recorder: &mut Recorder,

@@ -9,7 +9,9 @@ use crate::{EngineError, ModelLimits, Token};
 pub struct Request {
     /// The prompt, at least one token.
     pub prompt: Vec<Token>,
-    /// At most this many tokens are generated; never more than the context has room for.
+    /// At most this many tokens are generated; never more than the context has room for. With 0
+    /// the prompt is computed and stays resident for a later request, and this one does not count
+    /// as a call of its session; as background work it is *pre-warming*, which gives way to all.
     pub max_tokens: u32,
     /// How the next token is chosen.
     pub sampling: Sampling,
@@ -33,7 +35,8 @@ pub struct Request {
 pub struct Hints {
     /// How urgent it is: lower goes earlier, 0 is usual.
     pub priority: i32,
-    /// Whether nobody waits for it.
+    /// Whether nobody waits for it. It then keeps out of the way of other engines on the same
+    /// [`Device`](crate::Device); within this one that is up to the policy.
     pub background: bool,
     /// Who pays for it: a number for the client's API key; 0 where keys are not asked for.
     pub tenant: u64,
@@ -120,9 +123,6 @@ impl Request {
                 "expected_gap_seconds",
                 "it must be a finite number, and at least 0",
             );
-        }
-        if self.max_tokens == 0 {
-            return invalid("max_tokens", "it must be at least 1");
         }
         if self.prompt.len() >= limits.context_tokens as usize {
             return Err(EngineError::ContextOverflow {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::constraint::Matching;
+use crate::device::Foreground;
 use crate::event::{Event, Finish, FinishReason};
 use crate::offloading::Stored;
 use crate::prefixes::Cursor;
@@ -31,6 +32,8 @@ pub(crate) struct Submission {
     pub(crate) matching: Option<Matching>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) permit: Option<Permit>,
+    /// Tells the device of it, if somebody waits for it.
+    pub(crate) foreground: Option<Foreground>,
 }
 
 /// The state of a request.
@@ -61,6 +64,8 @@ pub(crate) struct Sequence {
     pub(crate) counts: Counts,
     /// What need not be computed of its prompt because it is stored.
     pub(crate) stored: Stored,
+    /// Tells the device of it until it has ended, if somebody waits for it.
+    pub(crate) foreground: Option<Foreground>,
     _permit: Option<Permit>,
 }
 
@@ -100,6 +105,7 @@ impl Sequence {
             matching,
             events,
             permit,
+            foreground,
         } = submission;
         Self {
             id,
@@ -129,8 +135,19 @@ impl Sequence {
             },
             counts: Counts::default(),
             stored: Stored::default(),
+            foreground,
             _permit: permit,
         }
+    }
+
+    /// Whether it only has its prompt computed, and nobody waits for that.
+    pub(crate) fn prewarms(&self) -> bool {
+        self.max_tokens == 0 && self.hints.background
+    }
+
+    /// Its session, if it is a call of it: one that generates nothing is none.
+    pub(crate) fn calling_session(&self) -> Option<u64> {
+        self.session.filter(|_| self.max_tokens > 0)
     }
 
     /// Tokens generated so far.

@@ -53,6 +53,9 @@ stats! {
     forward_nanoseconds,
     /// Of these, choosing tokens (sampling, constraints, log-probabilities).
     sampling_nanoseconds,
+    /// Nanoseconds of waiting for the device while other engines computed, or background work kept
+    /// out of their way.
+    device_wait_nanoseconds,
     /// Prompt tokens of admitted requests.
     prompt_tokens,
     /// Of these, found resident.
@@ -93,6 +96,10 @@ stats! {
     evicted_cells,
     /// Running requests preempted.
     preemptions,
+    /// Times that running background requests were put back for foreground work.
+    gave_way,
+    /// Requests to pre-warm that ended because there was no room for them.
+    gave_up,
     /// Sessions whose return was foreseen from their tools' usual times.
     expected_returns,
     /// KV cells in total.

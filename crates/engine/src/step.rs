@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::device::Turn;
 use crate::event::{Event, FinishReason, TokenEvent};
 use crate::pace::Work;
 use crate::sampling;
@@ -42,16 +43,31 @@ enum Verdict {
 }
 
 impl<M: Model> Engine<M> {
-    /// Takes one step.
+    /// Takes one step, once it is this engine's turn on the device.
     pub fn step(&mut self) -> Progress {
         if self.is_idle() {
             return Progress::Idle;
         }
+        let turn = self.turn();
+        self.take_step(turn)
+    }
+
+    /// Takes one step on the device that is held.
+    pub(crate) fn take_step(&mut self, turn: Turn) -> Progress {
         let begin = self.model.now();
         let plan = Instant::now();
         self.attend_disk();
         self.attend_clients();
+        self.give_way(turn.for_background());
         self.admit();
+        let progress = self.compute(begin, plan);
+        turn.end(progress);
+        progress
+    }
+
+    /// Computes what the running requests need next, in a step that began at `begin` and is planned
+    /// since `plan`.
+    fn compute(&mut self, begin: f64, plan: Instant) -> Progress {
         let admitted = plan.elapsed();
         self.compact_if_worth_it();
         let plan = Instant::now();
@@ -120,8 +136,8 @@ impl<M: Model> Engine<M> {
         let mut work = Work::Decode;
         self.draft(&turns, decodes, first);
         for (place, turn) in turns.iter().enumerate() {
-            if place == decodes && !shares.is_empty() {
-                room = room.min(self.options.prefill_chunk);
+            if place == decodes {
+                room = room.min(self.prefill_room(!shares.is_empty()));
             }
             let gives_way = !shares.is_empty() && !turn.decodes && turn.tenure < first;
             if gives_way && self.pace.pauses() {
@@ -173,7 +189,7 @@ impl<M: Model> Engine<M> {
         let slot = sequence.slot.expect("a running request has a sequence");
         let computed = self.residency.len(slot) as usize;
         let known = count - drafted;
-        let decodes = computed + known == sequence.tokens.len();
+        let decodes = computed + known == sequence.tokens.len() && sequence.max_tokens > 0;
         let start = self.batch.entries.len();
         // A draft that got no room before is not verified any more.
         sequence.draft.truncate(drafted);
@@ -212,6 +228,7 @@ impl<M: Model> Engine<M> {
     /// draft, and removes the cells of the rest. Returns the seconds spent choosing.
     fn commit(&mut self, share: &Share) -> f64 {
         if !share.decodes {
+            self.end_prefill(share.request);
             return 0.0;
         }
         let index = self

@@ -170,6 +170,8 @@ pub enum Action {
     Evicted,
     /// The running request of the lowest score was preempted.
     Preempted,
+    /// A running background request was put back for foreground work.
+    GaveWay,
 }
 
 /// A candidate of a decision.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agentinfer_engine::{
     Batch, Completion, Constraint, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish,
-    FinishReason, Guess, LatencyCurve, Model, ModelError, ModelLimits, Origin, PolicySpec,
+    FinishReason, Guess, Hints, LatencyCurve, Model, ModelError, ModelLimits, Origin, PolicySpec,
     Progress, Request, Sampling, SequenceId, SimModel, SimVocabulary, Speculation, Token,
     TokenEvent,
 };
@@ -215,16 +215,29 @@ fn case() -> impl Strategy<Value = Case> {
         3 => Just(vec![]),
         1 => Just(vec!["k".to_owned(), "count\":".to_owned(), "that".to_owned()]),
     ];
-    let session = prop::option::of(0u64..3);
-    let request = (prompt, 1u32..50, samplings(), constraints(), stops, session).prop_map(
-        |(prompt, max_tokens, sampling, constraint, stop, session)| Request {
-            sampling,
-            constraint,
-            stop,
-            session,
-            ..Request::new(prompt).max_tokens(max_tokens)
-        },
-    );
+    let session = (prop::option::of(0u64..3), prop::bool::weighted(0.3));
+    let max_tokens = prop_oneof![1 => Just(0u32), 5 => 1u32..50];
+    let request = (
+        prompt,
+        max_tokens,
+        samplings(),
+        constraints(),
+        stops,
+        session,
+    )
+        .prop_map(
+            |(prompt, max_tokens, sampling, constraint, stop, (session, background))| Request {
+                sampling,
+                constraint,
+                stop,
+                session,
+                hints: Hints {
+                    background,
+                    ..Hints::default()
+                },
+                ..Request::new(prompt).max_tokens(max_tokens)
+            },
+        );
     (
         prop::collection::vec(request, 1..9),
         160u32..500,
@@ -284,15 +297,19 @@ proptest! {
             .iter()
             .map(|request| handle.submit(request.clone()).expect("a valid request"))
             .collect();
-        for ((completion, cancelled), expected) in
-            completions.into_iter().zip(&case.cancelled).zip(&expected)
-        {
+        let asked = completions.into_iter().zip(&case.cancelled).zip(&case.requests);
+        for (((completion, cancelled), request), expected) in asked.zip(&expected) {
             if *cancelled {
                 drop(completion);
             } else {
                 let (events, finish) = events(completion);
                 prop_assert_eq!(finish.completion_tokens as usize, events.len());
-                prop_assert_eq!(&(events, finish.reason, finish.text), expected);
+                let prewarms = request.max_tokens == 0 && request.hints.background;
+                let reason = match finish.reason {
+                    FinishReason::NoRoom if prewarms => FinishReason::Length,
+                    reason => reason,
+                };
+                prop_assert_eq!(&(events, reason, finish.text), expected);
             }
         }
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
 use agentinfer_engine::{
-    Completion as Running, Constraint, EngineError, Request, StatsSnapshot, Token, Vocabulary,
+    Completion as Running, Constraint, Device, EngineError, Request, StatsSnapshot, Token,
+    Vocabulary,
 };
 use agentinfer_memory::{Segments, Stats as CorpusStats};
 use agentinfer_protocol::{
@@ -92,7 +93,8 @@ impl Runtime {
         };
         let open = |corpus: CorpusOptions| Segments::open(&corpus.folder, corpus.bytes);
         let segments = corpus.map(open).transpose()?.map(Arc::new);
-        let start = |tier| ServedTier::start(tier, segments.as_ref()).map(Arc::new);
+        let device = Device::default();
+        let start = |tier| ServedTier::start(tier, segments.as_ref(), &device).map(Arc::new);
         let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
         let sessions = Sessions::new(max_sessions);
         sessions.lock().competences = competences;

@@ -10,8 +10,8 @@ use agentinfer_chat::{
 };
 use agentinfer_engine::trace::TraceFile;
 use agentinfer_engine::{
-    Constraint, Engine, EngineError, EngineHandle, Model, SimModel, SimVocabulary, Speculation,
-    Vocabulary,
+    Constraint, Device, Engine, EngineError, EngineHandle, Model, SimModel, SimVocabulary,
+    Speculation, Vocabulary,
 };
 use agentinfer_llama::ModelFile;
 use agentinfer_memory::Segments;
@@ -40,10 +40,11 @@ pub(crate) struct ServedTier {
 }
 
 impl ServedTier {
-    /// Loads the model and starts its engine.
+    /// Loads the model and starts its engine on `device`.
     pub(crate) fn start(
         options: TierOptions,
         segments: Option<&Arc<Segments>>,
+        device: &Device,
     ) -> Result<Self, RuntimeError> {
         let TierOptions {
             tier,
@@ -64,6 +65,7 @@ impl ServedTier {
             label: &label,
             drafts,
             segments,
+            device,
             disk: disk.as_ref(),
             sched_trace: sched_trace.as_deref(),
         };
@@ -185,6 +187,7 @@ struct Complete<'a> {
     label: &'a str,
     drafts: Drafts,
     segments: Option<&'a Arc<Segments>>,
+    device: &'a Device,
     disk: Option<&'a DiskOptions>,
     sched_trace: Option<&'a Path>,
 }
@@ -192,10 +195,10 @@ struct Complete<'a> {
 impl Complete<'_> {
     fn engine<M: Model>(
         &self,
-        mut engine: Engine<M>,
+        engine: Engine<M>,
         vocabulary: &dyn Vocabulary,
     ) -> Result<Engine<M>, EngineError> {
-        // Before any other model of this process runs beside it.
+        let mut engine = engine.with_device(self.device);
         engine.measure_steps()?;
         if let Some(drafter) = drafts::drafter(self.drafts, vocabulary, self.segments) {
             engine = engine.with_drafter(drafter);

@@ -22,7 +22,8 @@ pub trait Policy: Debug + Send {
 
     /// The score of admitting a waiting request; none to keep it waiting for now. If one that does
     /// not fit has the highest score, nobody is admitted until it does. While nobody runs, every
-    /// request fits, and one must get a score: else the engine stands still.
+    /// request fits, and one must get a score: else the engine stands still. Only one that
+    /// [pre-warms](Waiting::prewarms) may be refused then, and ends.
     fn admission(&self, view: &View<'_>, request: &Waiting) -> Option<f64>;
 
     /// The score of keeping an idle sequence.

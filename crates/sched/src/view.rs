@@ -22,6 +22,14 @@ pub struct View<'a> {
     pub idle: &'a [Resident],
 }
 
+impl View<'_> {
+    /// Whether a request must be admitted because nobody runs, and the engine would stand still
+    /// else: one that pre-warms ends then.
+    pub fn must_admit(&self, request: &Waiting) -> bool {
+        self.running.is_empty() && !request.prewarms
+    }
+}
+
 /// A request that waits to be admitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Waiting {
@@ -41,6 +49,9 @@ pub struct Waiting {
     pub priority: i32,
     /// Whether nobody waits for it: it may be served when others leave capacity.
     pub background: bool,
+    /// Whether it is background work that generates nothing: its prompt is computed in case its
+    /// session comes, which is worth the cells of nobody who is expected back.
+    pub prewarms: bool,
     /// Who pays for it: a number for the client's API key; 0 where keys are not asked for.
     pub tenant: u64,
     /// How many tokens more were computed lately for its tenant than for the tenant that got

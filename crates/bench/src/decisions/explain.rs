@@ -147,6 +147,7 @@ pub(super) fn headline(decision: &Decision) -> String {
         Action::NobodyAdmitted => "nobody is admitted".to_owned(),
         Action::Evicted => format!("{who} is evicted"),
         Action::Preempted => format!("{who} is preempted"),
+        Action::GaveWay => format!("{who} gives way"),
     };
     format!("{what}: {}", plain(&decision.reason))
 }

@@ -252,6 +252,11 @@ impl Reader {
                 self.turn(request, at, phase);
                 return;
             }
+            // Who gives way keeps its cells until others need them.
+            (Action::GaveWay, Facts::Running { request, .. }) => {
+                self.turn(request, at, Phase::Waiting);
+                return;
+            }
             (Action::Preempted, Facts::Running { request, .. }) => {
                 self.turn(request, at, Phase::Waiting);
                 self.timeline.preemptions += 1;

@@ -18,7 +18,7 @@
 //! No promise outlives its worth: cells are kept for a session that is expected back, for a few
 //! times as long as it is expected to take. That they could be copied back quickly is no reason to
 //! give them away: waiting for them is also what keeps sessions from slowing each other down.
-//! Nobody is held back while nobody runs, or who has waited too long.
+//! Nobody is held back while nobody runs, or who has waited too long, except who pre-warms.
 
 use super::keeping::Keeping;
 use super::parameters::Parameters;
@@ -128,7 +128,8 @@ impl Agent {
     }
 
     fn is_starved(&self, view: &View<'_>, request: &Waiting) -> bool {
-        view.now - request.arrived > self.options.starvation_seconds
+        let waited = view.now - request.arrived;
+        waited > self.options.starvation_seconds && !request.prewarms
     }
 
     /// What a request may displace: everything that is kept for less.
@@ -175,7 +176,7 @@ impl Policy for Agent {
             return None;
         }
         let room = || self.keeping.finds_room(view, request, claim);
-        (view.running.is_empty() || room()).then_some(claim)
+        (view.must_admit(request) || room()).then_some(claim)
     }
 
     fn retention(&self, view: &View<'_>, sequence: &Resident) -> f64 {
@@ -391,6 +392,14 @@ mod tests {
             ..waiting(9, 2, 20.0, 300)
         };
         assert!(admitted(starved, &run, &idle), "it has waited too long");
+        let prewarms = |needed_cells| Waiting {
+            background: true,
+            prewarms: true,
+            needed_cells,
+            ..starved
+        };
+        assert!(!admitted(prewarms(300), &[], &idle), "nobody waits for it");
+        assert!(admitted(prewarms(100), &[], &idle), "it displaces nobody");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Policy for TimeToLive {
 
     fn admission(&self, view: &View<'_>, request: &Waiting) -> Option<f64> {
         let room = || self.keeping.finds_room(view, request, PINNED);
-        let fits = request.fits && (view.running.is_empty() || room());
+        let fits = request.fits && (view.must_admit(request) || room());
         fits.then_some(-request.session_arrived)
     }
 
@@ -224,6 +224,12 @@ mod tests {
             );
             let alone = admit(&mut policy, &view(&wants, &[], &idle));
             assert!(alone.is_some(), "nobody else runs");
+            let prewarms = wants.map(|request| Waiting {
+                prewarms: true,
+                ..request
+            });
+            let alone = admit(&mut policy, &view(&prewarms, &[], &idle));
+            assert_eq!(alone.is_some(), admitted, "nobody waits for it");
         }
     }
 
