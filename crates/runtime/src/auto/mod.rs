@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agentinfer_collab::{Attempt, Policy, Role, Step};
-use agentinfer_engine::{EngineError, Hints};
+use agentinfer_engine::Hints;
 use agentinfer_protocol::{ChatCompletionRequest, Message, ModelCard, Tool};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
@@ -32,9 +32,10 @@ use self::counts::{AutoStats, Counts};
 use self::prewarm::Prewarm;
 use self::steering::{Checking, Pending, Steering};
 use crate::answers::{self, Place};
-use crate::chat_stream::ChatStream;
-use crate::choice::Choice;
+use crate::chat_stream::{ChatStream, Conversation};
 use crate::runtime::{History, Runtime};
+use crate::said::Said;
+use crate::served::Served;
 use crate::session::{self, Caller, Prompt, SessionTable};
 use crate::tier::ServedTier;
 use crate::{CollabOptions, RuntimeError, Tier};
@@ -88,7 +89,9 @@ pub(crate) struct Taken {
     attempt: Option<Attempt>,
     reason: &'static str,
     /// The request, until a part of its answer was given: the other tier may have to answer.
-    pub(crate) request: Option<(ChatCompletionRequest, History)>,
+    request: Option<(ChatCompletionRequest, History)>,
+    /// Why the chosen tier could not answer, until a part of the other's answer was given.
+    failed: Option<Box<RuntimeError>>,
     /// The controller of a session that nobody knows yet.
     fresh: Option<Steering>,
     /// When the request came, in seconds since the runtime was started.
@@ -206,6 +209,7 @@ impl Runtime {
             attempt: Some(begun.attempt),
             reason: decision.reason.as_str(),
             request: Some((request.clone(), history)),
+            failed: None,
             fresh: begun.fresh,
             begun: begun_at,
             switched: None,
@@ -215,24 +219,21 @@ impl Runtime {
         match self.chat_on(tier, request, history) {
             Ok(mut stream) => {
                 if begun.last.is_some_and(|last| last != decision.tier) {
-                    taken.switched = Some(stream.known_tokens());
+                    taken.switched = Some(stream.source.known_tokens(&stream.conversation));
                 }
                 taken.hints = stream.hints;
                 stream.decided = Some((decision.tier, taken.reason));
                 stream.taken = Some(taken);
                 Ok(stream)
             }
-            Err(RuntimeError::Engine(error)) if helps_to_change(&error) => {
-                taken.answer_instead(decision.tier, error)
-            }
-            Err(error) => Err(error),
+            Err(error) => taken.answer_instead(decision.tier, error),
         }
     }
 
     /// Answers by the only tier.
     pub(crate) fn mark_only(&self, model: &str, stream: &mut ChatStream) {
         if model == AUTO {
-            stream.decided = Some((stream.tier.tier, ONLY));
+            stream.decided = Some((stream.source.tier(), ONLY));
         }
     }
 
@@ -277,93 +278,82 @@ impl Runtime {
     }
 
     /// The served tier of this role, of two.
-    fn tier(&self, tier: Tier) -> &Arc<ServedTier> {
-        let of_role = self.tiers.iter().find(|served| served.tier == tier);
+    fn tier(&self, tier: Tier) -> &Served {
+        let of_role = self.tiers.iter().find(|served| served.tier() == tier);
         of_role.unwrap_or(&self.tiers[0])
     }
 }
 
-/// Whether another tier may be able to answer where one was not.
-fn helps_to_change(error: &EngineError) -> bool {
-    matches!(
-        error,
-        EngineError::Stopped
-            | EngineError::GivenUp
-            | EngineError::Model(_)
-            | EngineError::ContextOverflow { .. }
-    )
-}
-
 impl Taken {
-    /// Has the other tier answer after one has failed before it said anything.
+    /// Notes that a part of the answer was given: it cannot be taken back.
+    pub(crate) fn is_told(&mut self) {
+        (self.request, self.failed) = (None, None);
+    }
+
+    /// Has the other tier answer after one has failed of whose answer nothing was given.
     ///
     /// # Errors
-    /// [`RuntimeError::BothTiersFailed`] if it cannot either, and what else it refuses.
+    /// The failure, where another tier would not help or cannot be asked any more;
+    /// [`RuntimeError::BothTiersFailed`] if it has failed too, and what else it refuses.
     pub(crate) fn answer_instead(
         mut self,
         failed: Tier,
-        error: EngineError,
+        error: RuntimeError,
     ) -> Result<ChatStream, RuntimeError> {
+        if !error.is_of_its_tier() {
+            return Err(error);
+        }
         let Some((request, history)) = self.request.take() else {
-            return Err(error.into());
+            return Err(match self.failed {
+                Some(first) => both_failed(first, error),
+                None => error,
+            });
         };
         let other = failed.other();
         tracing::warn!(tier = %failed, %error, "the other tier answers instead");
         let runtime = self.runtime.clone();
+        let counts = runtime.collab.counts.clone();
+        counts.add(|counts| *counts.fallbacks.entry(failed).or_default() += 1);
         match runtime.chat_on(runtime.tier(other), request, history) {
             Ok(mut stream) => {
                 (self.attempt, self.reason, self.switched) = (None, FALLBACK, None);
+                self.failed = Some(Box::new(error));
                 stream.decided = Some((other, FALLBACK));
                 stream.taken = Some(self);
                 Ok(stream)
             }
-            Err(RuntimeError::Engine(second)) => {
-                let overflow =
-                    |error: &EngineError| matches!(error, EngineError::ContextOverflow { .. });
-                match helps_to_change(&second) && !(overflow(&error) && overflow(&second)) {
-                    true => Err(RuntimeError::BothTiersFailed {
-                        chosen: error,
-                        other: second,
-                    }),
-                    false => Err(second.into()),
-                }
-            }
-            Err(error) => Err(error),
+            Err(second) if second.is_of_its_tier() => Err(both_failed(Box::new(error), second)),
+            Err(second) => Err(second),
         }
     }
 
     /// Counts a complete answer, and keeps it until it is known what comes of it. Begins what may
     /// be done in the meantime.
     pub(crate) fn answered(self, stream: &ChatStream, expected_seconds: Option<f64>) {
-        let (tier, runtime) = (stream.tier.tier, &self.runtime);
+        let (tier, runtime) = (stream.source.tier(), &self.runtime);
         self.count(stream);
         let conversation = &stream.conversation;
         if conversation.is_last {
             return;
         }
-        let Prompt {
+        let Conversation {
             session, tenant, ..
-        } = conversation.prompt;
+        } = *conversation;
         let policy = runtime.collab.policy;
         let mut table = runtime.sessions.lock();
         let fresh = || self.fresh.unwrap_or_else(|| Steering::new(policy, session));
         let (steering, competences) = table.steering(session, tenant, fresh);
         steering.last = Some(tier);
-        let (Some(attempt), [first, ..]) = (self.attempt, &stream.choices[..]) else {
+        let choices = stream.source.said();
+        let (Some(attempt), [first, ..]) = (self.attempt, &choices[..]) else {
             return;
         };
         let tools = !conversation.tools.is_empty();
-        let parsed =
-            |choice: &Choice| signals::is_parsed(&choice.message(), tools, choice.was_cut_off());
-        let after = |choice| {
-            (
-                conversation.place.after(&Choice::message(choice)),
-                parsed(choice),
-            )
-        };
+        let parsed = |said: &Said| signals::is_parsed(&said.message(), tools, said.was_cut_off());
+        let after = |said: &&Said| (conversation.place.after(&said.message()), parsed(said));
         let mut work = FollowUp {
             runtime: runtime.clone(),
-            tier: stream.tier.clone(),
+            tier: runtime.tier(tier).clone(),
             session,
             tenant,
             messages: conversation.messages.clone(),
@@ -381,7 +371,7 @@ impl Taken {
         let signals = signals::signals(&answered, answered.len() - 1, parsed(first));
         let mut pending = Pending {
             before: conversation.place,
-            after: stream.choices.iter().map(after).collect(),
+            after: choices.iter().map(after).collect(),
             seconds: runtime.sessions.seconds() - self.begun,
             checking: Checking::None,
             prewarm: None,
@@ -402,11 +392,9 @@ impl Taken {
     }
 
     fn count(&self, stream: &ChatStream) {
-        let tier = stream.tier.tier;
-        let cached = stream
-            .finishes()
-            .first()
-            .map_or(0, |finish| finish.cached_tokens);
+        let tier = stream.source.tier();
+        let details = stream.source.usage().prompt_tokens_details;
+        let cached = details.map_or(0, |details| details.cached_tokens);
         self.runtime.collab.counts.add(|counts| {
             *counts.steps.entry((tier, self.reason)).or_default() += 1;
             if let Some(known) = self.switched {
@@ -417,11 +405,22 @@ impl Taken {
     }
 }
 
+/// What both tiers' failures come to; a conversation too long for either is that.
+fn both_failed(chosen: Box<RuntimeError>, other: RuntimeError) -> RuntimeError {
+    match chosen.is_overflow() && other.is_overflow() {
+        true => other,
+        false => RuntimeError::BothTiersFailed {
+            chosen,
+            other: Box::new(other),
+        },
+    }
+}
+
 /// What is done after an answer, while its client is away.
 pub(crate) struct FollowUp {
     runtime: Runtime,
     /// The tier that has answered.
-    tier: Arc<ServedTier>,
+    tier: Served,
     session: u64,
     tenant: u64,
     messages: Vec<Message>,
@@ -460,8 +459,11 @@ impl FollowUp {
             }
         }
         if let Some(send) = self.prewarm.take().filter(|send| !send.is_closed()) {
-            let other = self.runtime.tier(self.tier.tier.other());
-            match Prewarm::start(other, &self, &counts) {
+            let other = self.runtime.tier(self.tier.tier().other());
+            let started = other
+                .engine()
+                .and_then(|other| Prewarm::start(other, &self, &counts));
+            match started {
                 Ok(prewarm) => drop(send.send(prewarm)),
                 Err(error) => tracing::debug!(%error, "no pre-warming"),
             }
