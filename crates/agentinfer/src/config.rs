@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentinfer_runtime::{
-    CollabOptions, CorpusOptions, DiskOptions, Drafts, Tier, TierOptions, TierSource,
+    CollabOptions, CorpusOptions, DiskOptions, Drafts, RemoteOptions, Tier, TierOptions, TierSource,
 };
 use agentinfer_server::ServerOptions;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
 
@@ -63,6 +63,35 @@ pub(crate) struct RawModels {
     /// Model of the large tier [without either tier: qwen2.5-coder-1.5b].
     #[arg(long, env = "AGENTINFER_LARGE", value_name = "NAME|FILE.gguf")]
     pub(crate) large: Option<String>,
+    /// Another server that runs the small tier: its OpenAI-compatible address, as
+    /// http://host:8000/v1.
+    #[arg(long, env = "AGENTINFER_SMALL_URL", value_name = "URL")]
+    pub(crate) small_url: Option<String>,
+    /// Model of --small-url, as that server names it.
+    #[arg(long, env = "AGENTINFER_SMALL_MODEL", value_name = "NAME")]
+    pub(crate) small_model: Option<String>,
+    /// Key that --small-url asks for [default: none].
+    #[arg(
+        long,
+        env = "AGENTINFER_SMALL_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    pub(crate) small_key: Option<String>,
+    /// Another server that runs the large tier, as --small-url.
+    #[arg(long, env = "AGENTINFER_LARGE_URL", value_name = "URL")]
+    pub(crate) large_url: Option<String>,
+    /// Model of --large-url, as that server names it.
+    #[arg(long, env = "AGENTINFER_LARGE_MODEL", value_name = "NAME")]
+    pub(crate) large_model: Option<String>,
+    /// Key that --large-url asks for [default: none].
+    #[arg(
+        long,
+        env = "AGENTINFER_LARGE_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    pub(crate) large_key: Option<String>,
 }
 
 /// `[server]`: where it listens and whom it serves.
@@ -245,6 +274,12 @@ impl Raw {
             models: RawModels {
                 small: models.small.or(below.models.small),
                 large: models.large.or(below.models.large),
+                small_url: models.small_url.or(below.models.small_url),
+                small_model: models.small_model.or(below.models.small_model),
+                small_key: models.small_key.or(below.models.small_key),
+                large_url: models.large_url.or(below.models.large_url),
+                large_model: models.large_model.or(below.models.large_model),
+                large_key: models.large_key.or(below.models.large_key),
             },
             server: RawServer {
                 host: server.host.or(below.server.host),
@@ -287,38 +322,84 @@ impl Raw {
     pub(crate) fn validate(self) -> Result<Config> {
         let server = self.server.validate()?;
         let collab = self.collab.validate(self.engine.corpus_dir.as_deref())?;
-        let named = [
-            (Tier::Small, self.models.small),
-            (Tier::Large, self.models.large),
-        ];
-        let mut chosen: Vec<_> = named
-            .into_iter()
-            .filter_map(|(tier, model)| Some((tier, model?)))
-            .collect();
+        let mut chosen = self.models.validate()?;
         if chosen.is_empty() {
-            chosen.push((Tier::Large, DEFAULT_MODEL.to_owned()));
+            chosen.push((Tier::Large, Model::Here(DEFAULT_MODEL.to_owned())));
         }
         let several = chosen.len() > 1;
-        let tiers = chosen
-            .into_iter()
-            .map(|(tier, model)| {
-                self.engine
-                    .tier(tier, &model)
-                    .map(|mut options| {
-                        if let Some(path) = options.sched_trace.as_mut().filter(|_| several) {
-                            *path = of_tier(path, tier);
-                        }
-                        options
-                    })
-                    .with_context(|| format!("the {tier} model"))
-            })
-            .collect::<Result<_>>()?;
+        let tiers = chosen.into_iter().map(|(tier, model)| {
+            let mut options = match model {
+                Model::Here(model) => self.engine.tier(tier, &model),
+                Model::There(remote) => {
+                    let name = remote.model.clone();
+                    Ok(TierOptions::new(tier, name, TierSource::Remote(remote)))
+                }
+            }
+            .with_context(|| format!("the {tier} model"))?;
+            if let Some(path) = options.sched_trace.as_mut().filter(|_| several) {
+                *path = of_tier(path, tier);
+            }
+            Ok(options)
+        });
+        let tiers = tiers.collect::<Result<_>>()?;
         Ok(Config {
             corpus: self.engine.corpus(),
             collab,
             tiers,
             server,
         })
+    }
+}
+
+/// Who runs a model.
+#[derive(Debug)]
+enum Model {
+    /// This process: a name or a file.
+    Here(String),
+    /// Another server.
+    There(RemoteOptions),
+}
+
+impl RawModels {
+    /// The model of each tier that has one.
+    fn validate(self) -> Result<Vec<(Tier, Model)>> {
+        let tiers = [
+            (
+                Tier::Small,
+                [self.small, self.small_url, self.small_model, self.small_key],
+            ),
+            (
+                Tier::Large,
+                [self.large, self.large_url, self.large_model, self.large_key],
+            ),
+        ];
+        let mut chosen = Vec::new();
+        for (tier, said) in tiers {
+            let model = match said {
+                [None, None, None, None] => continue,
+                [Some(here), None, None, None] => Model::Here(here),
+                [None, Some(url), Some(model), api_key] => {
+                    ensure!(!model.is_empty(), "{tier}_model: it is empty; name a model");
+                    Model::There(RemoteOptions {
+                        api_key,
+                        ..RemoteOptions::new(url, model)
+                    })
+                }
+                [None, Some(_), None, _] => {
+                    bail!("{tier}_url: which of the server's models? Give {tier}_model")
+                }
+                [None, None, ..] => bail!(
+                    "{tier}_model and {tier}_key are of another server's model; give {tier}_url, or \
+                     {tier} for a model of this one"
+                ),
+                [Some(_), ..] => bail!(
+                    "{tier}: the {tier} tier is to be run here, and by another server; give {tier}, \
+                     or {tier}_url with {tier}_model"
+                ),
+            };
+            chosen.push((tier, model));
+        }
+        Ok(chosen)
     }
 }
 
@@ -592,6 +673,26 @@ mod tests {
     }
 
     #[test]
+    fn another_server_may_run_a_tier() {
+        let raw = parsed(
+            "[models]\nlarge_url = \"http://host:8000/v1\"\nlarge_model = \"strong\"\n\
+             large_key = \"secret\"\n",
+        );
+        let tiers = raw.validate().unwrap().tiers;
+        let [tier] = &tiers[..] else {
+            panic!("only the one that is named: {tiers:?}")
+        };
+        assert_eq!((tier.tier, tier.name.as_str()), (Tier::Large, "strong"));
+        let TierSource::Remote(remote) = &tier.source else {
+            panic!("another server runs it: {tier:?}")
+        };
+        assert_eq!(remote.url, "http://host:8000/v1");
+        assert_eq!(remote.model, "strong");
+        assert_eq!(remote.api_key.as_deref(), Some("secret"));
+        assert!(!format!("{tiers:?}").contains("secret"), "it may be logged");
+    }
+
+    #[test]
     fn two_tiers_have_a_trace_each() {
         let dir = tempfile::tempdir().unwrap();
         for (named, small, large) in [
@@ -642,6 +743,19 @@ mod tests {
             (
                 "[server]\nmax_concurrent_requests = 0",
                 "max_concurrent_requests: 0",
+            ),
+            (
+                "[models]\nlarge_url = \"http://host/v1\"",
+                "large_url: which of the server's models?",
+            ),
+            ("[models]\nlarge_key = \"k\"", "give large_url"),
+            (
+                "[models]\nlarge = \"a\"\nlarge_url = \"http://host/v1\"\nlarge_model = \"b\"",
+                "large: the large tier is to be run here, and by another server",
+            ),
+            (
+                "[models]\nlarge_url = \"http://host/v1\"\nlarge_model = \"\"",
+                "large_model: it is empty",
             ),
             (
                 "[models]\nlarge = \"none.gguf\"",

@@ -122,7 +122,7 @@ impl Thinker {
 fn file(tier: &TierOptions) -> (String, ModelFile) {
     let file = match &tier.source {
         TierSource::Gguf(path) => ModelFile::at(path),
-        TierSource::Sim => ModelFile {
+        TierSource::Sim | TierSource::Remote(_) => ModelFile {
             path: tier.name.clone(),
             bytes: None,
         },

@@ -1,22 +1,19 @@
 //! The answers of a chat completion, as chunks or whole.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use agentinfer_engine::{Event, Finish, Hints};
+use agentinfer_engine::{Finish, Hints};
 use agentinfer_protocol::{
     ChatCompletion, ChatCompletionChunk, Choice as WholeChoice, ChoiceDelta, FinishReason,
-    Logprobs, Message, Role, Tool, Usage,
+    Logprobs, Message, Tool, Usage,
 };
 use serde_json::{Map, Value};
 
 use crate::answers::Place;
 use crate::auto::Taken;
-use crate::choice::Choice;
-use crate::merge::{Merged, usage};
-use crate::session::{Answer, Prompt, Sessions, common_prefix};
-use crate::tier::ServedTier;
-use crate::turn::rendered_turn;
+use crate::said::Said;
+use crate::session::{Answer, Sessions};
+use crate::source::Source;
 use crate::{RuntimeError, Tier};
 
 /// What every chunk of an answer repeats.
@@ -36,7 +33,9 @@ pub(crate) struct Conversation {
     pub(crate) tools: Vec<Tool>,
     /// The client's variables for the template.
     pub(crate) variables: Option<Map<String, Value>>,
-    pub(crate) prompt: Prompt,
+    /// The session that it belongs to, and that session's tenant.
+    pub(crate) session: u64,
+    pub(crate) tenant: u64,
     /// Whether the client said that the session ends with it.
     pub(crate) is_last: bool,
 }
@@ -58,12 +57,10 @@ pub(crate) struct Conversation {
 /// ```
 #[derive(Debug)]
 pub struct ChatStream {
-    pub(crate) tier: Arc<ServedTier>,
     pub(crate) sessions: Sessions,
     pub(crate) conversation: Conversation,
     pub(crate) head: Head,
-    pub(crate) events: Merged,
-    pub(crate) choices: Vec<Choice>,
+    pub(crate) source: Source,
     /// Chunks that are ready to be read.
     pub(crate) ready: VecDeque<ChatCompletionChunk>,
     /// Whether a usage chunk is still to come.
@@ -80,110 +77,136 @@ impl ChatStream {
     /// The next chunk; `None` after the last. After an error nothing follows.
     pub async fn next(&mut self) -> Option<Result<ChatCompletionChunk, RuntimeError>> {
         loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Some(Ok(chunk));
+            let error = match self.advance().await? {
+                Ok(chunk) => {
+                    // From now on no other tier can take the answer's place.
+                    self.taken.iter_mut().for_each(Taken::is_told);
+                    return Some(Ok(chunk));
+                }
+                Err(error) => error,
+            };
+            if let Err(error) = self.change_tier(error) {
+                return Some(Err(error));
             }
-            let Some((index, event)) = self.events.next().await else {
-                let due = std::mem::take(&mut self.usage_due);
-                return due.then(|| Ok(self.usage_chunk()));
-            };
-            let vocabulary = self.tier.handle.vocabulary().as_ref();
-            let choice = &mut self.choices[index];
-            let deltas = match event {
-                Event::Started(_) => Vec::new(),
-                Event::Token(token) => {
-                    if let Some(taken) = &mut self.taken {
-                        taken.request = None;
-                    }
-                    choice.token(token, vocabulary)
-                }
-                Event::Finished(finish) => {
-                    let deltas = choice.finish(finish, vocabulary);
-                    self.remember(index);
-                    if self.choices.iter().all(|choice| choice.ended().is_some()) {
-                        self.leave();
-                    }
-                    deltas
-                }
-                Event::Failed(error) => {
-                    if let Some(taken) = self.taken.take_if(|taken| taken.request.is_some()) {
-                        match taken.answer_instead(self.tier.tier, error) {
-                            Ok(other) => {
-                                *self = other;
-                                continue;
-                            }
-                            Err(error) => return Some(Err(self.fail(error))),
-                        }
-                    }
-                    return Some(Err(self.fail(error.into())));
-                }
-            };
-            let chunks = deltas
-                .into_iter()
-                .map(|delta| self.chunk(vec![delta], None));
-            let chunks: Vec<_> = chunks.collect();
-            self.ready.extend(chunks);
         }
+    }
+
+    /// Waits until the server of a remote tier has accepted the request, or another tier stands in
+    /// for it: then [`decision`](Self::decision) is all but sure to hold. Models of this process
+    /// are not waited for.
+    ///
+    /// # Errors
+    /// When the server does not accept it, and no other tier can answer.
+    pub async fn accepted(&mut self) -> Result<(), RuntimeError> {
+        while let Err(error) = self.source.accepted().await {
+            self.change_tier(error)?;
+        }
+        Ok(())
     }
 
     /// Waits for the whole answer.
     ///
     /// # Errors
-    /// When the engine fails before the end.
+    /// When it fails before the end, and no other tier can answer.
     pub async fn collect(mut self) -> Result<ChatCompletion, RuntimeError> {
         self.read_all().await
     }
 
     /// [`collect`](Self::collect), after which the stream can still be asked about the answer.
+    /// Nobody has seen any of it before it is complete; so if the tier was left open, the other one
+    /// may be asked even when an answer breaks off.
     ///
     /// # Errors
-    /// When the engine fails before the end.
+    /// When it fails before the end, and no other tier can answer.
     pub async fn read_all(&mut self) -> Result<ChatCompletion, RuntimeError> {
-        let count = self.choices.len();
-        let mut reasons = vec![FinishReason::Stop; count];
-        let mut logprobs: Vec<Option<Logprobs>> = vec![None; count];
-        while let Some(chunk) = self.next().await {
-            for ChoiceDelta {
-                index,
-                logprobs: new,
-                finish_reason,
-                ..
-            } in chunk?.choices
-            {
-                let index = index as usize;
-                if let Some(new) = new {
-                    logprobs[index]
+        loop {
+            match self.read_to_end().await {
+                Err(error) => self.change_tier(error)?,
+                whole => return whole,
+            }
+        }
+    }
+
+    async fn read_to_end(&mut self) -> Result<ChatCompletion, RuntimeError> {
+        let mut logprobs: Vec<Option<Logprobs>> = vec![None; self.source.said().len()];
+        while let Some(chunk) = self.advance().await {
+            for choice in chunk?.choices {
+                if let Some(new) = choice.logprobs {
+                    logprobs[choice.index as usize]
                         .get_or_insert_default()
                         .content
                         .extend(new.content);
                 }
-                reasons[index] = finish_reason.unwrap_or(reasons[index]);
             }
         }
-        let choices = self.choices.iter().zip(logprobs).zip(&reasons).zip(0..);
-        let choices = choices.map(
-            |(((choice, logprobs), &finish_reason), index)| WholeChoice {
-                index,
-                message: choice.message(),
-                logprobs,
-                finish_reason,
-            },
-        );
+        let choices = self.source.said().into_iter().zip(logprobs).zip(0..);
+        let choices = choices.map(|((said, logprobs), index)| WholeChoice {
+            index,
+            message: said.message(),
+            logprobs,
+            finish_reason: said.ended.unwrap_or(FinishReason::Stop),
+        });
         Ok(ChatCompletion {
             choices: choices.collect(),
-            usage: self.usage(),
+            usage: self.source.usage(),
             id: self.head.id.clone(),
             object: "chat.completion".to_owned(),
             created: self.head.created,
-            model: self.tier.name.clone(),
-            system_fingerprint: Some(self.tier.fingerprint.clone()),
+            model: self.source.model().to_owned(),
+            system_fingerprint: self.source.fingerprint().map(str::to_owned),
         })
     }
 
+    /// The next chunk of this tier's answers; none after the last.
+    async fn advance(&mut self) -> Option<Result<ChatCompletionChunk, RuntimeError>> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                return Some(Ok(chunk));
+            }
+            let news = match self.source.next().await {
+                Some(Ok(news)) => news,
+                Some(Err(error)) => return Some(Err(error)),
+                None => {
+                    let due = std::mem::take(&mut self.usage_due);
+                    return due.then(|| Ok(self.chunk(Vec::new(), Some(self.source.usage()))));
+                }
+            };
+            for &index in &news.ended {
+                self.remember(index);
+            }
+            let all_ended = |said: Vec<&Said>| said.iter().all(|said| said.ended.is_some());
+            if !news.ended.is_empty() && all_ended(self.source.said()) {
+                self.leave();
+            }
+            let chunks = news.deltas.into_iter();
+            let chunks: Vec<_> = chunks.map(|delta| self.chunk(vec![delta], None)).collect();
+            self.ready.extend(chunks);
+        }
+    }
+
+    /// Has the other tier answer after this one has failed, if the tier was left open and nothing
+    /// of the answer was given to the client.
+    fn change_tier(&mut self, error: RuntimeError) -> Result<(), RuntimeError> {
+        let error = match self.taken.take() {
+            Some(taken) => match taken.answer_instead(self.source.tier(), error) {
+                Ok(other) => {
+                    *self = other;
+                    return Ok(());
+                }
+                Err(error) => error,
+            },
+            None => error,
+        };
+        self.source.cancel();
+        self.ready.clear();
+        self.usage_due = false;
+        Err(error)
+    }
+
     /// How each finished answer was served: queue, prefill and decode figures of the engine, in
-    /// order of the choices. For traces and benchmarks; the API's `usage` is made from it.
+    /// order of the choices; nothing of a remote tier. For traces and benchmarks; the API's `usage` is made from it.
     pub fn finishes(&self) -> Vec<&Finish> {
-        self.choices.iter().filter_map(Choice::ended).collect()
+        self.source.finishes()
     }
 
     /// Which tier answers and a word for why, where the request named the model
@@ -193,85 +216,34 @@ impl ChatStream {
         self.decided
     }
 
-    /// Tokens of the prompt that its session has been through: up to the end of its last answer.
-    pub(crate) fn known_tokens(&self) -> u32 {
-        let Conversation {
-            messages,
-            tools,
-            variables,
-            prompt,
-            ..
-        } = &self.conversation;
-        let answer = |message: &Message| message.role == Role::Assistant;
-        let Some(last) = messages.iter().rposition(answer) else {
-            return 0;
-        };
-        let text = self
-            .tier
-            .render(&messages[..=last], tools, variables.as_ref(), false);
-        let common = text.map_or(0, |text| {
-            common_prefix(text.as_bytes(), prompt.text.as_bytes())
-        });
-        prompt.tokens_within(common) as u32
-    }
-
-    fn fail(&mut self, error: RuntimeError) -> RuntimeError {
-        self.events.cancel();
-        self.ready.clear();
-        self.usage_due = false;
-        error
-    }
-
-    fn usage(&self) -> Usage {
-        usage(&self.finishes())
-    }
-
-    fn usage_chunk(&self) -> ChatCompletionChunk {
-        self.chunk(Vec::new(), Some(self.usage()))
-    }
-
     fn chunk(&self, choices: Vec<ChoiceDelta>, usage: Option<Usage>) -> ChatCompletionChunk {
         ChatCompletionChunk {
             id: self.head.id.clone(),
             object: "chat.completion.chunk".to_owned(),
             created: self.head.created,
-            model: self.tier.name.clone(),
+            model: self.source.model().to_owned(),
             choices,
             usage,
-            system_fingerprint: Some(self.tier.fingerprint.clone()),
+            system_fingerprint: self.source.fingerprint().map(str::to_owned),
         }
     }
 
     /// Keeps a finished answer: the message, to know it when it comes back, and its tokens, under
     /// the text that the template will render for it then.
     fn remember(&self, index: usize) {
-        let Conversation {
-            messages,
-            place,
-            tools,
-            variables,
-            prompt,
-            ..
-        } = &self.conversation;
-        let choice = &self.choices[index];
-        let answer = choice.message();
-        let render =
-            |messages: &[Message]| self.tier.render(messages, tools, variables.as_ref(), false);
-        let vocabulary = self.tier.handle.vocabulary().as_ref();
-        let rendered = rendered_turn(&render, messages, &answer, &prompt.text);
-        let tokens = rendered.as_ref().and_then(|turn| {
-            let (generated, covered) = choice.tokens_in(turn, vocabulary)?;
-            Some((prompt.text.clone() + &turn[..covered], generated))
-        });
+        let Conversation { place, session, .. } = self.conversation;
+        let answer = self.source.said()[index].message();
+        let tokens = self.source.tokens(index, &self.conversation);
         let mut table = self.sessions.lock();
-        let place = place.after(&answer);
-        table.answers.remember(place, prompt.session, answer);
-        if let Some((text, generated)) = tokens {
+        table
+            .answers
+            .remember(place.after(&answer), session, answer);
+        if let Some((prompt, text, generated)) = tokens {
             let answer = Answer {
                 text: &text,
                 generated: &generated,
             };
-            table.remember(self.tier.tier, prompt, &answer);
+            table.remember(self.source.tier(), prompt, &answer);
         }
     }
 
@@ -285,18 +257,19 @@ impl ChatStream {
 
     /// Tells the engine when the session should come back, in seconds, if that is known.
     fn expect_return(&self) -> Option<f64> {
-        let Prompt {
+        let Conversation {
             session, tenant, ..
-        } = self.conversation.prompt;
+        } = self.conversation;
         let mut table = self.sessions.lock();
         if self.conversation.is_last {
             table.forget(session);
             return None;
         }
-        let tools: Vec<&str> = self.choices.iter().flat_map(Choice::called).collect();
+        let said = self.source.said();
+        let tools: Vec<&str> = said.iter().flat_map(|said| said.called()).collect();
         let now = self.sessions.seconds();
         let seconds = table.tool_times.called(tenant, session, &tools, now)?;
-        self.tier.handle.expect_return(session, seconds);
+        self.source.expect_return(session, seconds);
         Some(seconds)
     }
 }

@@ -3,11 +3,12 @@
 use agentinfer_chat::{OutputDelta, OutputParser};
 use agentinfer_engine::{Finish, FinishReason as EngineReason, Token, TokenEvent, Vocabulary};
 use agentinfer_protocol::{
-    ChoiceDelta, Content, Delta, FinishReason, FunctionCall, Logprobs, Message, Role, TokenLogprob,
-    ToolCall, ToolCallDelta, ToolCallFunctionDelta, TopLogprob,
+    ChoiceDelta, Delta, FinishReason, FunctionCall, Logprobs, Role, TokenLogprob, ToolCall,
+    ToolCallDelta, ToolCallFunctionDelta, TopLogprob,
 };
 
 use crate::random;
+use crate::said::Said;
 
 /// What one completion has said so far, as text, tokens and message.
 #[derive(Debug)]
@@ -20,9 +21,7 @@ pub(crate) struct Choice {
     single_call: bool,
     /// Whether the chunk with the role was sent.
     begun: bool,
-    content: String,
-    reasoning: String,
-    calls: Vec<ToolCall>,
+    said: Said,
     /// The text before parsing.
     raw: String,
     generated: Vec<Token>,
@@ -48,9 +47,7 @@ impl Choice {
             markers,
             single_call,
             begun: false,
-            content: String::new(),
-            reasoning: String::new(),
-            calls: Vec::new(),
+            said: Said::default(),
             raw: String::new(),
             generated: Vec::new(),
             logprobs: Vec::new(),
@@ -109,41 +106,18 @@ impl Choice {
         }
         let reason = match finish.reason {
             EngineReason::Length => FinishReason::Length,
-            _ if !self.calls.is_empty() => FinishReason::ToolCalls,
+            _ if !self.said.calls.is_empty() => FinishReason::ToolCalls,
             _ => FinishReason::Stop,
         };
         chunks.push(self.chunk(Delta::default(), Some(reason)));
+        self.said.ended = Some(reason);
         self.finish = Some(finish);
         chunks
     }
 
-    /// The message so far.
-    pub(crate) fn message(&self) -> Message {
-        let text = |text: &String| (!text.is_empty()).then(|| text.clone());
-        let content = if self.calls.is_empty() {
-            Some(self.content.clone())
-        } else {
-            text(&self.content)
-        };
-        Message {
-            role: Role::Assistant,
-            content: content.map(Content::Text),
-            name: None,
-            tool_calls: (!self.calls.is_empty()).then(|| self.calls.clone()),
-            tool_call_id: None,
-            reasoning_content: text(&self.reasoning),
-        }
-    }
-
-    /// The tools that it calls.
-    pub(crate) fn called(&self) -> impl Iterator<Item = &str> {
-        self.calls.iter().map(|call| call.function.name.as_str())
-    }
-
-    /// Whether it was ended by a bound on its length.
-    pub(crate) fn was_cut_off(&self) -> bool {
-        let finish = self.finish.as_ref();
-        finish.is_some_and(|finish| finish.reason == EngineReason::Length)
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> &Said {
+        &self.said
     }
 
     /// How it ended, once it has.
@@ -165,8 +139,8 @@ impl Choice {
             finish.reason,
             EngineReason::Length | EngineReason::StopText(_)
         );
-        let only_reasoning = self.content.is_empty() && !self.reasoning.is_empty();
-        let broken = cut_off && (only_reasoning || !self.calls.is_empty());
+        let only_reasoning = self.said.content.is_empty() && !self.said.reasoning.is_empty();
+        let broken = cut_off && (only_reasoning || !self.said.calls.is_empty());
         if self.altered || broken {
             return None;
         }
@@ -240,11 +214,11 @@ impl Choice {
         for delta in deltas {
             match delta {
                 OutputDelta::Content(text) => {
-                    self.content += &text;
+                    self.said.content += &text;
                     *sum.content.get_or_insert_default() += &text;
                 }
                 OutputDelta::Reasoning(text) => {
-                    self.reasoning += &text;
+                    self.said.reasoning += &text;
                     *sum.reasoning_content.get_or_insert_default() += &text;
                 }
                 OutputDelta::ToolCallStart { index, .. }
@@ -258,7 +232,7 @@ impl Choice {
                     sum.tool_calls.get_or_insert_default().push(call);
                 }
                 OutputDelta::ToolCallArguments { index, text } => {
-                    if let Some(call) = self.calls.last_mut() {
+                    if let Some(call) = self.said.calls.last_mut() {
                         call.function.arguments += &text;
                     }
                     add_arguments(sum.tool_calls.get_or_insert_default(), index, &text);
@@ -274,7 +248,7 @@ impl Choice {
             name: name.clone(),
             arguments: String::new(),
         };
-        self.calls.push(ToolCall {
+        self.said.calls.push(ToolCall {
             id: id.clone(),
             kind: kind.clone(),
             function,

@@ -70,9 +70,29 @@ pub enum RuntimeError {
     #[error("neither tier can answer now; the one chosen: {chosen}; the other: {other}")]
     BothTiersFailed {
         /// What the tier said that was chosen.
-        chosen: EngineError,
+        chosen: Box<RuntimeError>,
         /// What the other said.
-        other: EngineError,
+        other: Box<RuntimeError>,
+    },
+    /// The server that runs a model cannot be reached, cannot serve now, or broke off.
+    #[error("the server that runs `{model}` failed: {message}")]
+    RemoteFailed {
+        /// The served model's name.
+        model: String,
+        /// What happened.
+        message: String,
+    },
+    /// The server that runs a model finds fault with the request.
+    #[error("the server that runs `{model}` refuses the request: {message}")]
+    RemoteRefused {
+        /// The served model's name.
+        model: String,
+        /// What the server says.
+        message: String,
+        /// The request field at fault, if it says.
+        param: Option<String>,
+        /// Its word for programs, if it has one.
+        code: Option<String>,
     },
     /// The engine refused or failed.
     #[error(transparent)]
@@ -80,6 +100,26 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
+    /// Whether another tier may be able to answer where one was not.
+    pub(crate) fn is_of_its_tier(&self) -> bool {
+        match self {
+            Self::Engine(error) => matches!(
+                error,
+                EngineError::Stopped
+                    | EngineError::GivenUp
+                    | EngineError::Model(_)
+                    | EngineError::ContextOverflow { .. }
+            ),
+            Self::RemoteFailed { .. } => true,
+            error => error.is_overflow(),
+        }
+    }
+
+    /// Whether the conversation is too long for a tier.
+    pub(crate) fn is_overflow(&self) -> bool {
+        self.code() == Some("context_length_exceeded")
+    }
+
     pub(crate) fn invalid(
         param: impl Into<String>,
         code: &'static str,
@@ -98,6 +138,7 @@ impl RuntimeError {
             Self::UnknownModel { .. } => Some("model"),
             Self::InvalidRequest { param, .. } => Some(param),
             Self::Conversation(error) => error.param(),
+            Self::RemoteRefused { param, .. } => param.as_deref(),
             Self::Engine(EngineError::ContextOverflow { .. }) => Some("messages"),
             Self::Engine(EngineError::InvalidRequest { field, .. }) => Some(field),
             _ => None,
@@ -111,6 +152,8 @@ impl RuntimeError {
             Self::InvalidRequest { code, .. } => Some(code),
             Self::Conversation(_) => Some("invalid_value"),
             Self::BothTiersFailed { .. } => Some("tiers_failed"),
+            Self::RemoteFailed { .. } => Some("remote_failed"),
+            Self::RemoteRefused { code, .. } => code.as_deref(),
             Self::Engine(error) => match error {
                 EngineError::ContextOverflow { .. } => Some("context_length_exceeded"),
                 EngineError::InvalidRequest { .. } | EngineError::Constraint(_) => {

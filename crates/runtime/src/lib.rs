@@ -17,11 +17,13 @@
 //! | `session.rs` | which session a prompt continues, and which of its tokens are known |
 //! | `tool_times.rs` | how long the tools take that answers call |
 //! | `turn.rs` | how the template writes an answer once the conversation has gone on |
-//! | `tier.rs` | how a model is loaded |
+//! | `served.rs`, `tier.rs` | the tiers; how a model is loaded |
+//! | `remote/` | a tier that another server runs: attempts, circuit breaker, events |
 //! | `drafts.rs` | where drafts come from |
 //! | `auto/` | which of two tiers takes a step, where a request leaves that open |
 //! | `merge.rs` | several completions as one stream of events |
-//! | `choice.rs` | one growing answer: text, tool calls, log-probabilities |
+//! | `choice.rs`, `said.rs` | one growing answer: text, tool calls, log-probabilities |
+//! | `source.rs`, `engine_answer.rs` | who gives the answers: an engine, or another server |
 //! | `chat_stream.rs`, `text_stream.rs` | the two kinds of answers, streamed or whole |
 //!
 //! The server, the agent and the benchmarks are users of this crate. All tiers of a runtime share one
@@ -54,12 +56,17 @@ mod auto;
 mod chat_stream;
 mod choice;
 mod drafts;
+mod engine_answer;
 mod error;
 mod merge;
 mod options;
 mod random;
+mod remote;
 mod runtime;
+mod said;
+mod served;
 mod session;
+mod source;
 mod text_stream;
 mod tier;
 mod tool_times;
@@ -75,8 +82,10 @@ pub use auto::counts::AutoStats;
 pub use chat_stream::ChatStream;
 pub use error::RuntimeError;
 pub use options::{
-    CollabOptions, CorpusOptions, DiskOptions, Drafts, RuntimeOptions, TierOptions, TierSource,
+    CollabOptions, CorpusOptions, DiskOptions, Drafts, RemoteOptions, RemoteTiming, RuntimeOptions,
+    TierOptions, TierSource,
 };
+pub use remote::{BreakerState, RemoteStats};
 pub use runtime::{Runtime, TierStats};
 pub use session::SessionCounts;
 pub use text_stream::CompletionStream;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use agentinfer_collab::{AgentOptions, Policy, Tier};
 use agentinfer_engine::EngineOptions;
@@ -15,6 +16,72 @@ pub enum TierSource {
     /// A simulated model: deterministic tokens on a latency curve; for load tests of the stack
     /// without weights.
     Sim,
+    /// Another server that speaks the OpenAI API.
+    Remote(RemoteOptions),
+}
+
+/// A model that another server runs. Engine, drafts and the rest of [`TierOptions`] are that server's
+/// own business.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RemoteOptions {
+    /// Its address, up to and including `/v1` (which is added where it is missing).
+    pub url: String,
+    /// The model, as that server names it.
+    pub model: String,
+    /// What is sent as `Authorization: Bearer KEY`; nothing if absent. Never logged.
+    pub api_key: Option<String>,
+    /// How long it is waited for.
+    pub timing: RemoteTiming,
+}
+
+impl RemoteOptions {
+    /// A server that asks for no key, with default waits.
+    pub fn new(url: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            model: model.into(),
+            api_key: None,
+            timing: RemoteTiming::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for RemoteOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemoteOptions")
+            .field("url", &self.url)
+            .field("model", &self.model)
+            .field("has_api_key", &self.api_key.is_some())
+            .field("timing", &self.timing)
+            .finish()
+    }
+}
+
+/// How long another server is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteTiming {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next piece of an answer, the first included.
+    pub silence: Duration,
+    /// Before a request is sent again; before the next time, four times as long.
+    pub retry: Duration,
+    /// For how long it is left alone after three failures in a row. Each time that it then fails
+    /// again doubles it, up to 32 times.
+    pub pause: Duration,
+}
+
+impl Default for RemoteTiming {
+    /// A server that is there accepts a connection at once; but on a slow machine a long prompt
+    /// takes minutes.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            silence: Duration::from_secs(300),
+            retry: Duration::from_millis(250),
+            pause: Duration::from_secs(2),
+        }
+    }
 }
 
 /// Where drafts come from, which the model verifies several at a time.

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
 use agentinfer_engine::{
-    Completion as Running, Constraint, Device, EngineError, Request, StatsSnapshot, Token,
+    Completion as Running, Constraint, Device, EngineError, Hints, Request, StatsSnapshot, Token,
     Vocabulary,
 };
 use agentinfer_memory::{Segments, Stats as CorpusStats};
 use agentinfer_protocol::{
-    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, ModelCard,
-    Prompt, Role, TokenizeRequest, TokenizeResponse,
+    ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
+    ModelCard, Prompt as Texts, Role, TokenizeRequest, TokenizeResponse,
 };
 
 use crate::answers::{self, Place};
@@ -23,19 +23,23 @@ use crate::auto::kept::Competences;
 use crate::auto::{AUTO, Collab};
 use crate::chat_stream::{ChatStream, Conversation, Head};
 use crate::choice::Choice;
+use crate::engine_answer::EngineAnswer;
 use crate::merge::Merged;
-use crate::session::{self, Caller, SessionCounts, Sessions};
+use crate::remote::RemoteTier;
+use crate::served::{Served, check_tiers};
+use crate::session::{self, Caller, Prompt, SessionCounts, Sessions};
+use crate::source::Source;
 use crate::text_stream::{CompletionStream, TextChoice};
 use crate::tier::{ServedTier, unix_seconds};
 use crate::validate::{self, Settings, ToolUse};
-use crate::{CorpusOptions, Drafts, RuntimeError, RuntimeOptions, Tier, TierOptions, random};
+use crate::{BreakerState, CorpusOptions, RemoteStats, RuntimeError, RuntimeOptions, Tier, random};
 
 /// The served models and their sessions. Cheap to clone; the engines stop when the last clone and
 /// the last stream are dropped.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     /// In order of tier, the smallest first; at least one.
-    pub(crate) tiers: Arc<[Arc<ServedTier>]>,
+    pub(crate) tiers: Arc<[Served]>,
     pub(crate) sessions: Sessions,
     pub(crate) tenant: u64,
     /// What past sessions said, if it is kept.
@@ -94,7 +98,7 @@ impl Runtime {
         let open = |corpus: CorpusOptions| Segments::open(&corpus.folder, corpus.bytes);
         let segments = corpus.map(open).transpose()?.map(Arc::new);
         let device = Device::default();
-        let start = |tier| ServedTier::start(tier, segments.as_ref(), &device).map(Arc::new);
+        let start = |tier| Served::start(tier, segments.as_ref(), &device);
         let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
         let sessions = Sessions::new(max_sessions);
         sessions.lock().competences = competences;
@@ -133,6 +137,8 @@ impl Runtime {
     ///   [`settle`](Self::settle). If it fails before it has said anything, the other one answers.
     /// - Where the request does not say, the temperature is 1, as in the OpenAI API, and the seed
     ///   is random; with temperature 0 the answer is the most probable one.
+    /// - What another server runs is asked for when the answer is first read; see
+    ///   [`ChatStream::accepted`].
     /// - Tools stay in the prompt under `tool_choice: "none"`, so that the prefix stays resident.
     /// - With a `response_format` (or a guide) the answer is text of that form, so tools that are
     ///   offered as well are not called.
@@ -142,6 +148,7 @@ impl Runtime {
     /// [`RuntimeError::UnknownModel`]; [`RuntimeError::InvalidRequest`] and
     /// [`RuntimeError::Conversation`] for what cannot be served; [`RuntimeError::Engine`] when the
     /// context is too short for the prompt, the queue is full, or the engine has stopped;
+    /// [`RuntimeError::RemoteFailed`] while the server of a remote tier is left alone;
     /// [`RuntimeError::BothTiersFailed`] where the tier was left open.
     pub fn chat(&self, mut request: ChatCompletionRequest) -> Result<ChatStream, RuntimeError> {
         if self.is_auto(&request.model) {
@@ -164,6 +171,82 @@ impl Runtime {
     /// Answers a conversation, in which the answers are as they were given, by this tier.
     pub(crate) fn chat_on(
         &self,
+        tier: &Served,
+        request: ChatCompletionRequest,
+        history: History,
+    ) -> Result<ChatStream, RuntimeError> {
+        match tier {
+            Served::Engine(tier) => self.chat_with_engine(tier, request, history),
+            Served::Remote(tier) => self.chat_with_server(tier, request, history),
+        }
+    }
+
+    /// Passes a conversation on to another server.
+    fn chat_with_server(
+        &self,
+        tier: &Arc<RemoteTier>,
+        request: ChatCompletionRequest,
+        history: History,
+    ) -> Result<ChatStream, RuntimeError> {
+        let frame = validate::chat_frame(&request)?;
+        let session = {
+            let mut table = self.sessions.lock();
+            let key = request.prompt_cache_key.as_deref();
+            let session = key.map(|key| table.keyed(self.tenant, key));
+            let session = session.or(history.answered);
+            session.unwrap_or_else(|| table.new_id())
+        };
+        self.returned(session, &request.messages);
+        let conversation = Conversation {
+            place: history.place,
+            messages: request.messages.clone(),
+            tools: request.tools.clone().unwrap_or_default(),
+            variables: request.chat_template_kwargs.clone(),
+            session,
+            tenant: self.tenant,
+            is_last: frame.hints.ends_session,
+        };
+        let source = Source::Remote(tier.ask(request, frame.choices)?);
+        let mut hints = frame.hints;
+        hints.tenant = self.tenant;
+        Ok(self.stream(source, conversation, frame.include_usage, hints))
+    }
+
+    /// Notes that a session goes on, which tells how long its tools took.
+    fn returned(&self, session: u64, messages: &[Message]) {
+        let results = messages
+            .last()
+            .is_some_and(|message| message.role == Role::Tool);
+        let now = self.sessions.seconds();
+        let mut table = self.sessions.lock();
+        table
+            .tool_times
+            .returned(self.tenant, session, results, now);
+    }
+
+    fn stream(
+        &self,
+        source: Source,
+        conversation: Conversation,
+        usage_due: bool,
+        hints: Hints,
+    ) -> ChatStream {
+        ChatStream {
+            sessions: self.sessions.clone(),
+            conversation,
+            head: head("chatcmpl-"),
+            source,
+            ready: VecDeque::new(),
+            usage_due,
+            hints,
+            decided: None,
+            taken: None,
+        }
+    }
+
+    /// Answers a conversation by an engine of this process.
+    fn chat_with_engine(
+        &self,
         tier: &Arc<ServedTier>,
         request: ChatCompletionRequest,
         history: History,
@@ -181,8 +264,8 @@ impl Runtime {
             ToolUse::Required => Some(ToolMode::Required),
             ToolUse::Named(name) => Some(ToolMode::Named(name)),
         };
-        let conversation = self.conversation(tier, request, history)?;
-        let Conversation { tools, prompt, .. } = &conversation;
+        let (conversation, prompt) = self.conversation(tier, request, history)?;
+        let tools = &conversation.tools;
         let constraint = match mode {
             Some(mode) => tier.call_grammar(tools, mode, !single_call)?,
             None => format,
@@ -212,19 +295,13 @@ impl Runtime {
             Choice::new(index, parser, style.markup(), single_call)
         };
         let choices = (0..settings.choices).map(choice).collect();
-        Ok(ChatStream {
-            sessions: self.sessions.clone(),
-            conversation,
-            head: head("chatcmpl-"),
+        let source = Source::Engine(EngineAnswer {
+            tier: tier.clone(),
+            prompt,
             events: Merged::new(completions),
             choices,
-            ready: VecDeque::new(),
-            usage_due: settings.include_usage,
-            tier: tier.clone(),
-            hints: settings.hints,
-            decided: None,
-            taken: None,
-        })
+        });
+        Ok(self.stream(source, conversation, settings.include_usage, settings.hints))
     }
 
     /// What a request continues: its history as the template writes it, in tokens: those known from
@@ -234,7 +311,7 @@ impl Runtime {
         tier: &ServedTier,
         request: ChatCompletionRequest,
         history: History,
-    ) -> Result<Conversation, RuntimeError> {
+    ) -> Result<(Conversation, Prompt), RuntimeError> {
         let (tenant, messages) = (self.tenant, request.messages);
         let tools = request.tools.unwrap_or_default();
         let variables = request.chat_template_kwargs;
@@ -246,31 +323,23 @@ impl Runtime {
             key: request.prompt_cache_key.as_deref(),
             answered: history.answered,
         };
-        let results = messages
-            .last()
-            .is_some_and(|message| message.role == Role::Tool);
-        let known = {
-            let mut table = self.sessions.lock();
-            let known = table.lookup(tier.tier, &caller, &text);
-            let now = self.sessions.seconds();
-            table
-                .tool_times
-                .returned(tenant, known.session, results, now);
-            known
-        };
+        let known = self.sessions.lock().lookup(tier.tier, &caller, &text);
+        self.returned(known.session, &messages);
         let vocabulary = tier.handle.vocabulary().as_ref();
         let prompt = session::tokenize(vocabulary, text, &tier.begin_text, known);
         let tokenized = prompt.tokens.len() - prompt.reused;
         tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
         tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
-        Ok(Conversation {
+        let conversation = Conversation {
             place: history.place,
             messages,
             tools,
             variables,
-            prompt,
+            session: prompt.session,
+            tenant: prompt.tenant,
             is_last: request.end_session == Some(true),
-        })
+        };
+        Ok((conversation, prompt))
     }
 
     /// Continues texts. Tokenizes on the calling thread and never waits for the engine.
@@ -278,7 +347,7 @@ impl Runtime {
     /// # Errors
     /// As [`chat`](Self::chat).
     pub fn complete(&self, request: CompletionRequest) -> Result<CompletionStream, RuntimeError> {
-        let tier = self.resolve(&request.model)?;
+        let tier = self.resolve(&request.model)?.engine()?;
         let vocabulary = tier.handle.vocabulary().as_ref();
         let mut settings = validate::completion_settings(&request, vocabulary)?;
         settings.hints.tenant = self.tenant;
@@ -319,7 +388,7 @@ impl Runtime {
             add_special,
             parse_special,
         } = request;
-        let handle = &self.resolve(&model)?.handle;
+        let handle = &self.resolve(&model)?.engine()?.handle;
         let parse_special = parse_special.unwrap_or(true);
         let tokens = handle
             .vocabulary()
@@ -340,7 +409,7 @@ impl Runtime {
         &self,
         request: DetokenizeRequest,
     ) -> Result<DetokenizeResponse, RuntimeError> {
-        let tier = self.resolve(&request.model)?;
+        let tier = self.resolve(&request.model)?.engine()?;
         check_tokens(tier, "tokens", &request.tokens)?;
         let vocabulary = tier.handle.vocabulary().as_ref();
         Ok(DetokenizeResponse {
@@ -348,7 +417,7 @@ impl Runtime {
         })
     }
 
-    /// What each tier has done so far.
+    /// What each tier that is run here has done so far.
     pub fn stats(&self) -> Vec<TierStats> {
         let sessions = self.sessions.lock();
         let stats = |tier: &Arc<ServedTier>| TierStats {
@@ -360,7 +429,17 @@ impl Runtime {
             reused_prompt_tokens: tier.reused_tokens.load(Relaxed),
             tokenized_prompt_tokens: tier.tokenized_tokens.load(Relaxed),
         };
-        self.tiers.iter().map(stats).collect()
+        self.tiers
+            .iter()
+            .filter_map(Served::local)
+            .map(stats)
+            .collect()
+    }
+
+    /// What each tier that another server runs has done so far.
+    pub fn remote_stats(&self) -> Vec<RemoteStats> {
+        let remotes = self.tiers.iter().filter_map(Served::remote);
+        remotes.map(|remote| remote.stats()).collect()
     }
 
     /// What is kept of past sessions for drafts, if anything is.
@@ -368,18 +447,23 @@ impl Runtime {
         self.segments.as_ref().map(|segments| segments.stats())
     }
 
-    /// Whether all engines run; they end by [`drain`](Self::drain), or by a fault.
+    /// Whether all engines run; they end by [`drain`](Self::drain), or by a fault. Where all tiers
+    /// are run by other servers: whether any of these is not left alone after failures.
     pub fn is_running(&self) -> bool {
-        self.tiers.iter().all(|tier| tier.handle.is_running())
+        let mut engines = self.tiers.iter().filter_map(Served::local);
+        let left_alone = |remote: RemoteStats| remote.breaker == BreakerState::Open;
+        engines.all(|engine| engine.handle.is_running())
+            && (self.tiers.iter().any(|tier| tier.local().is_some())
+                || !self.remote_stats().into_iter().all(left_alone))
     }
 
-    /// Stops all engines: accepts nothing more, serves what was accepted until `deadline` has
+    /// Stops all tiers: accepts nothing more, serves what was accepted until `deadline` has
     /// passed, then fails the rest. Must be called inside a tokio runtime with time enabled.
     pub async fn drain(&self, deadline: Duration) {
         self.sessions.lock().cancel_background();
-        let drain = |tier: &Arc<ServedTier>| {
-            let handle = tier.handle.clone();
-            Box::pin(async move { handle.drain(deadline).await })
+        let drain = |tier: &Served| {
+            let tier = tier.clone();
+            Box::pin(async move { tier.drain(deadline).await })
         };
         let mut draining: Vec<_> = self.tiers.iter().map(drain).collect();
         poll_fn(|context| {
@@ -394,9 +478,9 @@ impl Runtime {
     }
 
     /// The tier that `model` names: by served name, by tier, or the default (the strongest).
-    fn resolve(&self, model: &str) -> Result<&Arc<ServedTier>, RuntimeError> {
-        let by_name = self.tiers.iter().find(|tier| tier.name == model);
-        let by_tier = || self.tiers.iter().find(|tier| tier.tier.as_str() == model);
+    fn resolve(&self, model: &str) -> Result<&Served, RuntimeError> {
+        let by_name = self.tiers.iter().find(|tier| tier.name() == model);
+        let by_tier = || self.tiers.iter().find(|tier| tier.tier().as_str() == model);
         let default = || {
             self.tiers
                 .last()
@@ -411,56 +495,13 @@ impl Runtime {
             .or_else(default)
             .ok_or_else(|| RuntimeError::UnknownModel {
                 model: model.to_owned(),
-                served: self.tiers.iter().map(|tier| tier.name.clone()).collect(),
+                served: self
+                    .tiers
+                    .iter()
+                    .map(|tier| tier.name().to_owned())
+                    .collect(),
             })
     }
-}
-
-/// Puts the tiers into their order, the smallest first, and refuses contradictions.
-fn check_tiers(tiers: &mut [TierOptions], corpus: bool) -> Result<(), RuntimeError> {
-    let wrong = |message: String| Err(RuntimeError::Options(message));
-    tiers.sort_by_key(|tier| tier.tier);
-    if tiers.is_empty() {
-        return wrong("no model to serve; give a small or a large one".to_owned());
-    }
-    for pair in tiers.windows(2) {
-        if pair[0].tier == pair[1].tier {
-            return wrong(format!(
-                "two models are given for the {} tier",
-                pair[0].tier
-            ));
-        }
-        if pair[0].name == pair[1].name {
-            return wrong(format!(
-                "both tiers are named `{}`; rename one",
-                pair[0].name
-            ));
-        }
-    }
-    if let Some(tier) = tiers.iter().find(|tier| tier.name.is_empty()) {
-        return wrong(format!(
-            "the {} tier has no name; requests need one",
-            tier.tier
-        ));
-    }
-    if let Some(tier) = tiers.iter().find(|tier| tier.name == AUTO) {
-        return wrong(format!(
-            "the {} tier is named `{AUTO}`, which is how requests leave the choice of a tier open; \
-             rename it",
-            tier.tier
-        ));
-    }
-    let needs_corpus = |tier: &&TierOptions| tier.drafts == Drafts::Full;
-    if let Some(tier) = tiers.iter().find(needs_corpus)
-        && !corpus
-    {
-        return wrong(format!(
-            "the {} tier is to draft from past sessions, and there is no folder to keep them \
-             in; give one, or draft from its own session",
-            tier.tier
-        ));
-    }
-    Ok(())
 }
 
 /// Submits the choices of each prompt, one prompt after another: all of them or none.
@@ -512,7 +553,7 @@ fn head(prefix: &str) -> Head {
 }
 
 /// The prompts of a text completion, as tokens.
-fn prompts(tier: &ServedTier, prompt: &Prompt) -> Result<Vec<Vec<Token>>, RuntimeError> {
+fn prompts(tier: &ServedTier, prompt: &Texts) -> Result<Vec<Vec<Token>>, RuntimeError> {
     let vocabulary = tier.handle.vocabulary();
     // An empty text still begins: with what the model begins every text with.
     let tokenize = |text: &String| match vocabulary.tokenize(text, true, true) {
@@ -520,12 +561,12 @@ fn prompts(tier: &ServedTier, prompt: &Prompt) -> Result<Vec<Vec<Token>>, Runtim
         tokens => tokens,
     };
     let prompts: Vec<Vec<Token>> = match prompt {
-        Prompt::Text(text) => vec![tokenize(text)],
-        Prompt::Texts(texts) => {
+        Texts::Text(text) => vec![tokenize(text)],
+        Texts::Texts(texts) => {
             validate::prompt_count(texts.len())?;
             texts.iter().map(tokenize).collect()
         }
-        Prompt::Tokens(tokens) => {
+        Texts::Tokens(tokens) => {
             check_tokens(tier, "prompt", tokens)?;
             vec![tokens.clone()]
         }
@@ -538,11 +579,11 @@ fn prompts(tier: &ServedTier, prompt: &Prompt) -> Result<Vec<Vec<Token>>, Runtim
 }
 
 /// The texts that the answers begin with when the client wants its prompts back.
-fn echoes(prompt: &Prompt, vocabulary: &dyn Vocabulary) -> Vec<String> {
+fn echoes(prompt: &Texts, vocabulary: &dyn Vocabulary) -> Vec<String> {
     match prompt {
-        Prompt::Text(text) => vec![text.clone()],
-        Prompt::Texts(texts) => texts.clone(),
-        Prompt::Tokens(tokens) => vec![text_of(vocabulary, tokens)],
+        Texts::Text(text) => vec![text.clone()],
+        Texts::Texts(texts) => texts.clone(),
+        Texts::Tokens(tokens) => vec![text_of(vocabulary, tokens)],
     }
 }
 

@@ -85,6 +85,10 @@ impl ServedTier {
                     path.as_path(),
                 )
             }
+            TierSource::Remote(_) => {
+                let message = format!("another server runs the {tier} tier; it has no engine here");
+                return Err(RuntimeError::Options(message));
+            }
             TierSource::Sim => {
                 let vocabulary = Arc::new(SimVocabulary::default());
                 let engine = Engine::new(SimModel::default(), vocabulary.clone(), engine);

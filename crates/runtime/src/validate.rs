@@ -49,6 +49,16 @@ pub(crate) struct Settings {
     pub(crate) hints: Hints,
 }
 
+/// What of a request concerns this process even where another server answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// Answers wanted.
+    pub(crate) choices: u32,
+    pub(crate) include_usage: bool,
+    /// What the client tells about the request and its session, its tenant left out.
+    pub(crate) hints: Hints,
+}
+
 /// Whether the model calls tools.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ToolUse {
@@ -91,6 +101,23 @@ pub(crate) fn chat_settings(
         seed: request.seed,
         logprobs: logprobs.then(|| top.unwrap_or(0)),
     };
+    let Frame {
+        choices,
+        include_usage,
+        hints,
+    } = chat_frame(request)?;
+    Ok(Settings {
+        choices,
+        sampling: fields.sampling(vocabulary)?,
+        max_tokens: max_tokens.unwrap_or(u32::MAX),
+        stop: stops(request.stop.as_ref())?,
+        include_usage,
+        hints,
+    })
+}
+
+/// What of a chat completion concerns this process, whoever answers.
+pub(crate) fn chat_frame(request: &ChatCompletionRequest) -> Result<Frame, RuntimeError> {
     let told = Told {
         service_tier: request.service_tier.as_deref(),
         prompt_cache_retention: request.prompt_cache_retention.as_deref(),
@@ -98,11 +125,8 @@ pub(crate) fn chat_settings(
         expected_tool_seconds: request.expected_tool_seconds,
         end_session: request.end_session,
     };
-    Ok(Settings {
+    Ok(Frame {
         choices: choices(request.n)?,
-        sampling: fields.sampling(vocabulary)?,
-        max_tokens: max_tokens.unwrap_or(u32::MAX),
-        stop: stops(request.stop.as_ref())?,
         include_usage: request
             .stream_options
             .as_ref()

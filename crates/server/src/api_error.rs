@@ -33,6 +33,7 @@ pub(crate) enum Failure {
     Busy,
     Draining,
     TiersFailed,
+    RemoteFailed,
     Internal,
 }
 
@@ -65,6 +66,7 @@ impl Failure {
                 Some("shutting_down"),
             ),
             Self::TiersFailed => (S::SERVICE_UNAVAILABLE, "server_error", Some("tiers_failed")),
+            Self::RemoteFailed => (S::BAD_GATEWAY, "server_error", Some("remote_failed")),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "server_error", None),
         }
     }
@@ -82,6 +84,8 @@ fn failure(error: &RuntimeError) -> Failure {
         R::Engine(E::QueueFull { .. }) => Failure::Busy,
         R::Engine(E::Stopped) => Failure::Draining,
         R::BothTiersFailed { .. } => Failure::TiersFailed,
+        R::RemoteFailed { .. } => Failure::RemoteFailed,
+        R::RemoteRefused { .. } => Failure::Invalid,
         // What remains (a model that failed) is no fault of the request.
         _ => Failure::Internal,
     }
@@ -189,8 +193,8 @@ mod tests {
     #[test]
     fn two_tiers_that_fail_are_not_a_shutdown() {
         let error = ApiError::from(RuntimeError::BothTiersFailed {
-            chosen: EngineError::Stopped,
-            other: EngineError::Model("out of memory".to_owned()),
+            chosen: Box::new(EngineError::Stopped.into()),
+            other: Box::new(EngineError::Model("out of memory".to_owned()).into()),
         });
         let response = error.clone().into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use agentinfer_runtime::{AutoStats, CorpusStats, TierStats};
+use agentinfer_runtime::{
+    AutoStats, BreakerState, CorpusStats, RemoteStats, Runtime, Tier, TierStats,
+};
 use axum::http::StatusCode;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
@@ -84,15 +86,14 @@ impl Metrics {
     }
 
     /// The text for Prometheus.
-    pub(crate) fn render(
-        &self,
-        tiers: &[TierStats],
-        corpus: Option<CorpusStats>,
-        auto: Option<AutoStats>,
-    ) -> String {
+    pub(crate) fn render(&self, runtime: &Runtime) -> String {
+        let corpus = runtime.corpus_stats();
         let corpus = corpus.map_or_else(String::new, corpus_text);
+        let auto = runtime.auto_stats();
         let auto = auto.map_or_else(String::new, |auto| auto_text(&auto));
-        self.recorder.handle().render() + &engine_text(tiers) + &corpus + &auto
+        let engines = engine_text(&runtime.stats());
+        let remotes = remote_text(&runtime.remote_stats());
+        self.recorder.handle().render() + &engines + &remotes + &corpus + &auto
     }
 
     fn record(&self, change: impl FnOnce()) {
@@ -138,7 +139,7 @@ fn engine_text(tiers: &[TierStats]) -> String {
     let mut text = String::new();
     let rows: Vec<_> = tiers
         .iter()
-        .map(|tier| (labels(tier), samples(tier)))
+        .map(|tier| (labels(tier.tier, &tier.model), samples(tier)))
         .collect();
     // The samples of one metric must stand together, whichever tier they are of.
     for index in 0..rows.first().map_or(0, |(_, samples)| samples.len()) {
@@ -147,6 +148,37 @@ fn engine_text(tiers: &[TierStats]) -> String {
         for (labels, samples) in &rows {
             let value = samples[index].2;
             text += &format!("agentinfer_engine_{name}{{{labels}}} {value}\n");
+        }
+    }
+    text
+}
+
+/// What was passed on to other servers.
+fn remote_text(remotes: &[RemoteStats]) -> String {
+    let breaker = |remote: &RemoteStats| match remote.breaker {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
+    };
+    let samples = |remote: &RemoteStats| {
+        [
+            ("requests_total", "counter", remote.requests),
+            ("retries_total", "counter", remote.retries),
+            ("failures_total", "counter", remote.failures),
+            ("running", "gauge", remote.running),
+            ("breaker", "gauge", breaker(remote)),
+        ]
+    };
+    let mut text = String::new();
+    // The samples of one metric must stand together.
+    for index in 0..remotes.first().map_or(0, |first| samples(first).len()) {
+        for (at, remote) in remotes.iter().enumerate() {
+            let (name, kind, value) = samples(remote)[index];
+            if at == 0 {
+                text += &format!("# TYPE agentinfer_remote_{name} {kind}\n");
+            }
+            let labels = labels(remote.tier, &remote.model);
+            text += &format!("agentinfer_remote_{name}{{{labels}}} {value}\n");
         }
     }
     text
@@ -180,6 +212,10 @@ fn auto_text(auto: &AutoStats) -> String {
     for ((tier, reason), count) in &auto.steps {
         let labels = format!("tier=\"{tier}\",reason=\"{reason}\"");
         text += &format!("agentinfer_auto_steps_total{{{labels}}} {count}\n");
+    }
+    text += "# TYPE agentinfer_auto_fallbacks_total counter\n";
+    for (tier, count) in &auto.fallbacks {
+        text += &format!("agentinfer_auto_fallbacks_total{{tier=\"{tier}\"}} {count}\n");
     }
     text += "# TYPE agentinfer_auto_checks_total counter\n";
     for (outcome, count) in [
@@ -235,12 +271,11 @@ fn samples(tier: &TierStats) -> Vec<Sample> {
     entries.chain(more).map(sample).collect()
 }
 
-fn labels(tier: &TierStats) -> String {
+fn labels(tier: Tier, model: &str) -> String {
     // The characters that Prometheus asks to be escaped.
-    let model = tier
-        .model
+    let model = model
         .replace('\\', r"\\")
         .replace('"', "\\\"")
         .replace('\n', r"\n");
-    format!("tier=\"{}\",model=\"{model}\"", tier.tier)
+    format!("tier=\"{tier}\",model=\"{model}\"")
 }

@@ -6,7 +6,7 @@ use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, ModelCard, ModelList,
     TokenizeRequest,
 };
-use agentinfer_runtime::{ChatStream, EngineError, RuntimeError};
+use agentinfer_runtime::{ChatStream, EngineError, RemoteStats, RuntimeError};
 use axum::{
     Extension, Json, Router,
     extract::{Path, Request, State},
@@ -68,6 +68,8 @@ async fn chat(
         let whole = answer.read_all().await?;
         return Ok((decision(&answer), Json(whole)).into_response());
     }
+    // The status and the headers cannot be taken back.
+    answer.accepted().await?;
     let head = decision(&answer);
     let chunks = unfold(answer, |mut answer| async {
         answer.next().await.map(|chunk| (chunk, answer))
@@ -166,13 +168,27 @@ async fn ready(State(state): State<AppState>) -> Result<Json<serde_json::Value>,
     if !state.runtime.is_running() {
         return Err(ApiError::from(RuntimeError::from(EngineError::Stopped)));
     }
-    Ok(Json(json!({"status": "ready"})))
+    let remote = |tier: RemoteStats| {
+        json!({
+            "tier": tier.tier.as_str(), "model": tier.model, "breaker": tier.breaker.as_str(),
+        })
+    };
+    let remotes: Vec<_> = state
+        .runtime
+        .remote_stats()
+        .into_iter()
+        .map(remote)
+        .collect();
+    let mut body = json!({"status": "ready"});
+    if !remotes.is_empty() {
+        body["remote"] = remotes.into();
+    }
+    Ok(Json(body))
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
     let runtime = &state.runtime;
-    let (corpus, auto) = (runtime.corpus_stats(), runtime.auto_stats());
-    let text = state.metrics.render(&runtime.stats(), corpus, auto);
+    let text = state.metrics.render(runtime);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

@@ -14,7 +14,8 @@ use crate::output;
 /// Serve models over an OpenAI-compatible HTTP API.
 ///
 /// Requests name a model by its name or by its tier, `small` or `large`; with both, `auto` leaves
-/// the choice to AgentCollab, step by step. Settings come from the
+/// the choice to AgentCollab, step by step. A tier may also be run by another OpenAI-compatible
+/// server: its chats are passed on, and with `auto` the other tier answers where it fails. Settings come from the
 /// command line, else from the environment, else from the configuration file, else from the
 /// defaults. Ctrl-C lets running requests finish, then stops; a second Ctrl-C stops at once.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,8 @@ use crate::output;
     agentinfer serve\n  \
     agentinfer serve --small qwen2.5-coder-0.5b --large qwen2.5-coder-1.5b --port 9000\n  \
     agentinfer serve --large ./my-model.gguf --cells 32768 --parallel 8\n  \
+    agentinfer serve --small qwen2.5-coder-0.5b --large-url http://host:8000/v1 \\\n       \
+    --large-model Qwen/Qwen2.5-72B-Instruct\n  \
     curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \\\n       \
     -d '{\"model\": \"large\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n\n\
     The configuration file has the options' names with underscores:\n  \

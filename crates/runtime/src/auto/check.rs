@@ -42,7 +42,7 @@ impl Check {
     /// # Errors
     /// When the template cannot write such a turn, or the engine refuses the request.
     pub(crate) fn ask(after: &FollowUp) -> Result<Self, RuntimeError> {
-        let tier = &after.tier;
+        let tier = after.tier.engine()?;
         let mut messages = after.answered();
         messages.push(Message::user(CHECK_INSTRUCTION));
         let text = tier

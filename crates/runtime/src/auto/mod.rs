@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agentinfer_collab::{Attempt, Policy, Role, Step};
-use agentinfer_engine::{EngineError, Hints};
+use agentinfer_engine::Hints;
 use agentinfer_protocol::{ChatCompletionRequest, Message, ModelCard, Tool};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
@@ -32,9 +32,10 @@ use self::counts::{AutoStats, Counts};
 use self::prewarm::Prewarm;
 use self::steering::{Checking, Pending, Steering};
 use crate::answers::{self, Place};
-use crate::chat_stream::ChatStream;
-use crate::choice::Choice;
+use crate::chat_stream::{ChatStream, Conversation};
 use crate::runtime::{History, Runtime};
+use crate::said::Said;
+use crate::served::Served;
 use crate::session::{self, Caller, Prompt, SessionTable};
 use crate::tier::ServedTier;
 use crate::{CollabOptions, RuntimeError, Tier};
@@ -88,7 +89,9 @@ pub(crate) struct Taken {
     attempt: Option<Attempt>,
     reason: &'static str,
     /// The request, until a part of its answer was given: the other tier may have to answer.
-    pub(crate) request: Option<(ChatCompletionRequest, History)>,
+    request: Option<(ChatCompletionRequest, History)>,
+    /// Why the chosen tier could not answer, until a part of the other's answer was given.
+    failed: Option<Box<RuntimeError>>,
     /// The controller of a session that nobody knows yet.
     fresh: Option<Steering>,
     /// When the request came, in seconds since the runtime was started.
@@ -206,6 +209,7 @@ impl Runtime {
             attempt: Some(begun.attempt),
             reason: decision.reason.as_str(),
             request: Some((request.clone(), history)),
+            failed: None,
             fresh: begun.fresh,
             begun: begun_at,
             switched: None,
@@ -215,24 +219,21 @@ impl Runtime {
         match self.chat_on(tier, request, history) {
             Ok(mut stream) => {
                 if begun.last.is_some_and(|last| last != decision.tier) {
-                    taken.switched = Some(stream.known_tokens());
+                    taken.switched = Some(stream.source.known_tokens(&stream.conversation));
                 }
                 taken.hints = stream.hints;
                 stream.decided = Some((decision.tier, taken.reason));
                 stream.taken = Some(taken);
                 Ok(stream)
             }
-            Err(RuntimeError::Engine(error)) if helps_to_change(&error) => {
-                taken.answer_instead(decision.tier, error)
-            }
-            Err(error) => Err(error),
+            Err(error) => taken.answer_instead(decision.tier, error),
         }
     }
 
     /// Answers by the only tier.
     pub(crate) fn mark_only(&self, model: &str, stream: &mut ChatStream) {
         if model == AUTO {
-            stream.decided = Some((stream.tier.tier, ONLY));
+            stream.decided = Some((stream.source.tier(), ONLY));
         }
     }
 
@@ -273,58 +274,52 @@ impl Runtime {
     }
 
     /// The served tier of this role, of two.
-    fn tier(&self, tier: Tier) -> &Arc<ServedTier> {
-        let of_role = self.tiers.iter().find(|served| served.tier == tier);
+    fn tier(&self, tier: Tier) -> &Served {
+        let of_role = self.tiers.iter().find(|served| served.tier() == tier);
         of_role.unwrap_or(&self.tiers[0])
     }
 }
 
-/// Whether another tier may be able to answer where one was not.
-fn helps_to_change(error: &EngineError) -> bool {
-    matches!(
-        error,
-        EngineError::Stopped
-            | EngineError::GivenUp
-            | EngineError::Model(_)
-            | EngineError::ContextOverflow { .. }
-    )
-}
-
 impl Taken {
-    /// Has the other tier answer after one has failed before it said anything.
+    /// Notes that a part of the answer was given: it cannot be taken back.
+    pub(crate) fn is_told(&mut self) {
+        (self.request, self.failed) = (None, None);
+    }
+
+    /// Has the other tier answer after one has failed of whose answer nothing was given.
     ///
     /// # Errors
-    /// [`RuntimeError::BothTiersFailed`] if it cannot either, and what else it refuses.
+    /// The failure, where another tier would not help or cannot be asked any more;
+    /// [`RuntimeError::BothTiersFailed`] if it has failed too, and what else it refuses.
     pub(crate) fn answer_instead(
         mut self,
         failed: Tier,
-        error: EngineError,
+        error: RuntimeError,
     ) -> Result<ChatStream, RuntimeError> {
+        if !error.is_of_its_tier() {
+            return Err(error);
+        }
         let Some((request, history)) = self.request.take() else {
-            return Err(error.into());
+            return Err(match self.failed {
+                Some(first) => both_failed(first, error),
+                None => error,
+            });
         };
         let other = failed.other();
         tracing::warn!(tier = %failed, %error, "the other tier answers instead");
         let runtime = self.runtime.clone();
+        let counts = runtime.collab.counts.clone();
+        counts.add(|counts| *counts.fallbacks.entry(failed).or_default() += 1);
         match runtime.chat_on(runtime.tier(other), request, history) {
             Ok(mut stream) => {
                 (self.attempt, self.reason, self.switched) = (None, FALLBACK, None);
+                self.failed = Some(Box::new(error));
                 stream.decided = Some((other, FALLBACK));
                 stream.taken = Some(self);
                 Ok(stream)
             }
-            Err(RuntimeError::Engine(second)) => {
-                let overflow =
-                    |error: &EngineError| matches!(error, EngineError::ContextOverflow { .. });
-                match helps_to_change(&second) && !(overflow(&error) && overflow(&second)) {
-                    true => Err(RuntimeError::BothTiersFailed {
-                        chosen: error,
-                        other: second,
-                    }),
-                    false => Err(second.into()),
-                }
-            }
-            Err(error) => Err(error),
+            Err(second) if second.is_of_its_tier() => Err(both_failed(Box::new(error), second)),
+            Err(second) => Err(second),
         }
     }
 
@@ -336,19 +331,22 @@ impl Taken {
         if conversation.is_last {
             return;
         }
-        let Prompt {
+        let Conversation {
             session, tenant, ..
-        } = conversation.prompt;
+        } = *conversation;
         let collab = &self.runtime.collab;
-        let mut work = FollowUp::new(&self, stream, expected_seconds);
+        let choices = stream.source.said();
+        let Some(mut work) = FollowUp::new(&self, stream, expected_seconds) else {
+            return;
+        };
         let answered = work.answered();
         let tools = !conversation.tools.is_empty();
-        let after = |choice: &Choice| {
-            let answer = choice.message();
-            let parsed = signals::is_parsed(&answer, tools, choice.was_cut_off());
+        let after = |said: &&Said| {
+            let answer = said.message();
+            let parsed = signals::is_parsed(&answer, tools, said.was_cut_off());
             (conversation.place.after(&answer), parsed)
         };
-        let after: Vec<(Place, bool)> = stream.choices.iter().map(after).collect();
+        let after: Vec<(Place, bool)> = choices.iter().map(after).collect();
         let parsed = after.first().is_none_or(|(_, parsed)| *parsed);
         let signals = signals::signals(&answered, answered.len() - 1, parsed);
 
@@ -356,7 +354,7 @@ impl Taken {
         let fresh = self.fresh.take();
         let fresh = || fresh.unwrap_or_else(|| Steering::new(collab.policy, session));
         let (steering, competences) = table.steering(session, tenant, fresh);
-        steering.last = Some(stream.tier.tier);
+        steering.last = Some(stream.source.tier());
         let Some(attempt) = self.attempt.take() else {
             return;
         };
@@ -378,11 +376,9 @@ impl Taken {
     }
 
     fn count(&self, stream: &ChatStream) {
-        let tier = stream.tier.tier;
-        let cached = stream
-            .finishes()
-            .first()
-            .map_or(0, |finish| finish.cached_tokens);
+        let tier = stream.source.tier();
+        let details = stream.source.usage().prompt_tokens_details;
+        let cached = details.map_or(0, |details| details.cached_tokens);
         self.runtime.collab.counts.add(|counts| {
             *counts.steps.entry((tier, self.reason)).or_default() += 1;
             if let Some(known) = self.switched {
@@ -400,11 +396,22 @@ fn channel<T>(send: &mut Option<oneshot::Sender<T>>) -> oneshot::Receiver<T> {
     receiver
 }
 
+/// What both tiers' failures come to; a conversation too long for either is that.
+fn both_failed(chosen: Box<RuntimeError>, other: RuntimeError) -> RuntimeError {
+    match chosen.is_overflow() && other.is_overflow() {
+        true => other,
+        false => RuntimeError::BothTiersFailed {
+            chosen,
+            other: Box::new(other),
+        },
+    }
+}
+
 /// What is done after an answer, while its client is away.
 pub(crate) struct FollowUp {
     runtime: Runtime,
     /// The tier that has answered.
-    tier: Arc<ServedTier>,
+    tier: Served,
     session: u64,
     tenant: u64,
     messages: Vec<Message>,
@@ -419,17 +426,17 @@ pub(crate) struct FollowUp {
 }
 
 impl FollowUp {
-    /// Nothing yet, after this answer: its first choice, if there are several.
-    fn new(taken: &Taken, stream: &ChatStream, expected_seconds: Option<f64>) -> Self {
+    /// Nothing yet, after this answer: its first choice, if there are several. None of no answer.
+    fn new(taken: &Taken, stream: &ChatStream, expected_seconds: Option<f64>) -> Option<Self> {
         let conversation = &stream.conversation;
         let hints = taken.hints;
-        Self {
+        Some(Self {
             runtime: taken.runtime.clone(),
-            tier: stream.tier.clone(),
-            session: conversation.prompt.session,
-            tenant: conversation.prompt.tenant,
+            tier: taken.runtime.tier(stream.source.tier()).clone(),
+            session: conversation.session,
+            tenant: conversation.tenant,
             messages: conversation.messages.clone(),
-            answer: stream.choices[0].message(),
+            answer: stream.source.said().first()?.message(),
             tools: conversation.tools.clone(),
             variables: conversation.variables.clone(),
             hints: Hints {
@@ -438,7 +445,7 @@ impl FollowUp {
             },
             check: None,
             prewarm: None,
-        }
+        })
     }
 
     /// Does it on a thread that may take its time: long conversations are rendered and tokenized.
@@ -465,8 +472,11 @@ impl FollowUp {
             }
         }
         if let Some(send) = self.prewarm.take().filter(|send| !send.is_closed()) {
-            let other = self.runtime.tier(self.tier.tier.other());
-            match Prewarm::start(other, &self, &counts) {
+            let other = self.runtime.tier(self.tier.tier().other());
+            let started = other
+                .engine()
+                .and_then(|other| Prewarm::start(other, &self, &counts));
+            match started {
                 Ok(prewarm) => drop(send.send(prewarm)),
                 Err(error) => tracing::debug!(%error, "no pre-warming"),
             }

@@ -1,6 +1,7 @@
 //! The model `auto` on simulated tiers, as far as it takes a look behind the doors: other
 //! templates, engines that stop, cells that are resident.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentinfer_chat::ChatTemplate;
@@ -15,6 +16,8 @@ use super::counts::AutoStats;
 use super::{AUTO, FollowUp};
 use crate::chat_stream::ChatStream;
 use crate::runtime::Runtime;
+use crate::served::Served;
+use crate::source::Source;
 use crate::tier::ServedTier;
 use crate::{CollabOptions, RuntimeError, RuntimeOptions, Tier, TierOptions, TierSource};
 
@@ -82,9 +85,22 @@ fn stats(runtime: &Runtime) -> AutoStats {
     runtime.auto_stats().expect("two tiers")
 }
 
+/// The engine of a tier.
+fn engine(runtime: &Runtime, tier: Tier) -> &Arc<ServedTier> {
+    runtime.tier(tier).engine().expect("a tier of this process")
+}
+
+/// The prompt that an answer was given to, as the template writes it.
+fn prompt_text(stream: &ChatStream) -> &str {
+    match &stream.source {
+        Source::Engine(answer) => &answer.prompt.text,
+        Source::Remote(_) => panic!("a tier of this process"),
+    }
+}
+
 /// Waits until so many requests were served by a tier's engine, checks and pre-warms included.
 async fn served(runtime: &Runtime, tier: Tier, requests: u64) {
-    let handle = &runtime.tier(tier).handle;
+    let handle = &engine(runtime, tier).handle;
     let all = async {
         while handle.stats().finished < requests {
             tokio::task::yield_now().await;
@@ -107,7 +123,7 @@ async fn the_published_policy_is_followed_by_what_the_checks_say() {
         let taken = turn(&runtime, &mut messages, json!({"prompt_cache_key": "s"})).await;
         let Decision { tier, reason } = attempt.decision();
         assert_eq!(taken.decision(), (tier, reason.as_str()), "step {number}");
-        assert_eq!(taken.answer.model, runtime.tier(tier).name);
+        assert_eq!(taken.answer.model, runtime.tier(tier).name());
         // The verdict is read when the session goes on.
         let before = stats(&runtime);
         let mut next = messages.clone();
@@ -177,8 +193,8 @@ async fn a_check_is_as_sure_as_its_model() {
         let conversation = &taken.stream.conversation;
         let after = FollowUp {
             runtime: runtime.clone(),
-            tier: taken.stream.tier.clone(),
-            session: conversation.prompt.session,
+            tier: runtime.tier(Tier::Small).clone(),
+            session: conversation.session,
             tenant: 0,
             messages,
             answer,
@@ -222,7 +238,7 @@ async fn a_check_is_cancelled_when_the_session_goes_on() {
     // Foreground work goes first: while it runs, the check of the second answer does not begin.
     let blocker = endless(&runtime, Tier::Large);
     turn(&runtime, &mut messages, json!({})).await;
-    let engine = &runtime.tier(Tier::Large).handle;
+    let engine = &engine(&runtime, Tier::Large).handle;
     let asked = async {
         while stats(&runtime).checks < 2 {
             tokio::task::yield_now().await;
@@ -273,14 +289,20 @@ async fn a_tier_that_has_stopped_is_stood_in_for() {
     let mut messages = vec![Message::user("Where is it?")];
     let first = turn(&runtime, &mut messages, json!({})).await;
     assert_eq!(first.decision(), (Tier::Small, "policy"));
-    let session = first.stream.conversation.prompt.session;
-    runtime.tier(Tier::Small).handle.drain(Duration::ZERO).await;
+    let session = first.stream.conversation.session;
+    engine(&runtime, Tier::Small)
+        .handle
+        .drain(Duration::ZERO)
+        .await;
     messages.push(Message::user("And then?"));
     let second = turn(&runtime, &mut messages, json!({})).await;
     assert_eq!(second.decision(), (Tier::Large, "fallback"));
     assert_eq!(second.answer.model, "strong");
-    assert_eq!(second.stream.conversation.prompt.session, session);
-    runtime.tier(Tier::Large).handle.drain(Duration::ZERO).await;
+    assert_eq!(second.stream.conversation.session, session);
+    engine(&runtime, Tier::Large)
+        .handle
+        .drain(Duration::ZERO)
+        .await;
     messages.push(Message::user("And now?"));
     let error = runtime
         .chat(request(&messages, json!({})))
@@ -310,7 +332,10 @@ async fn a_tier_that_stops_while_a_request_waits_is_stood_in_for() {
     let waits = request(&[Message::user("Where is it?")], json!({}));
     let mut waits = runtime.chat(waits).expect("served");
     assert_eq!(waits.decision(), Some((Tier::Small, "policy")));
-    runtime.tier(Tier::Small).handle.drain(Duration::ZERO).await;
+    engine(&runtime, Tier::Small)
+        .handle
+        .drain(Duration::ZERO)
+        .await;
     let answer = waits.read_all().await.expect("the other tier answers");
     assert_eq!(waits.decision(), Some((Tier::Large, "fallback")));
     assert_eq!(answer.model, "strong");
@@ -432,7 +457,7 @@ fn strangers(policy: &str) -> Runtime {
         let options = TierOptions::new(tier, name, TierSource::Sim);
         let mut served = ServedTier::start(options, None).expect("a simulated tier starts");
         served.template = ChatTemplate::new(source, "<s>", "</s>").expect("compiles");
-        served.into()
+        Served::Engine(Arc::new(served))
     };
     let tiers = [
         tier(
@@ -471,7 +496,7 @@ async fn every_tier_writes_the_conversation_in_its_own_way() {
         assert!(call.id.starts_with("call_") && call.function.name == "look");
         let arguments: Value = serde_json::from_str(&call.function.arguments).expect("JSON");
         assert!(arguments["at"].is_string());
-        let prompt = &taken.stream.conversation.prompt.text;
+        let prompt = prompt_text(&taken.stream);
         let (tier, _) = taken.decision();
         let (own, other) = match tier {
             Tier::Small => ("<tool_call>\n{\"name\": \"look\"", "[TOOL_CALLS]"),

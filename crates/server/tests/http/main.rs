@@ -1,7 +1,8 @@
 //! The server over real sockets, on a simulated model: requests and their errors, and clients
-//! that come, go and stop reading; two tiers and who answers.
+//! that come, go and stop reading; two tiers and who answers; a tier of another server.
 
 mod auto;
 mod clients;
 mod common;
+mod remote;
 mod requests;

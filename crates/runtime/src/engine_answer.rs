@@ -1,0 +1,107 @@
+//! The answers that an engine of this process gives, as they arrive.
+
+use std::sync::Arc;
+
+use agentinfer_engine::{Event, Finish, Token};
+use agentinfer_protocol::{Message, Role, Usage};
+
+use crate::RuntimeError;
+use crate::chat_stream::Conversation;
+use crate::choice::Choice;
+use crate::merge::{Merged, usage};
+use crate::said::Said;
+use crate::session::{Prompt, common_prefix};
+use crate::source::News;
+use crate::tier::ServedTier;
+use crate::turn::rendered_turn;
+
+/// The answers to one request. Dropping it cancels those that still run.
+#[derive(Debug)]
+pub(crate) struct EngineAnswer {
+    pub(crate) tier: Arc<ServedTier>,
+    pub(crate) prompt: Prompt,
+    pub(crate) events: Merged,
+    pub(crate) choices: Vec<Choice>,
+}
+
+impl EngineAnswer {
+    /// What is new; none after the last.
+    ///
+    /// # Errors
+    /// When the engine fails one of them.
+    pub(crate) async fn next(&mut self) -> Option<Result<News, RuntimeError>> {
+        let (index, event) = self.events.next().await?;
+        let vocabulary = self.tier.handle.vocabulary().as_ref();
+        let choice = &mut self.choices[index];
+        Some(match event {
+            Event::Started(_) => Ok(News::default()),
+            Event::Token(token) => Ok(News {
+                deltas: choice.token(token, vocabulary),
+                ended: Vec::new(),
+            }),
+            Event::Finished(finish) => Ok(News {
+                deltas: choice.finish(finish, vocabulary),
+                ended: vec![index],
+            }),
+            Event::Failed(error) => Err(error.into()),
+        })
+    }
+
+    pub(crate) fn said(&self) -> impl Iterator<Item = &Said> {
+        self.choices.iter().map(Choice::said)
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        usage(&self.finishes())
+    }
+
+    /// How each finished answer was served.
+    pub(crate) fn finishes(&self) -> Vec<&Finish> {
+        self.choices.iter().filter_map(Choice::ended).collect()
+    }
+
+    /// Tokens of the prompt that its session has been through: up to the end of its last answer.
+    pub(crate) fn known_tokens(&self, conversation: &Conversation) -> u32 {
+        let Conversation {
+            messages,
+            tools,
+            variables,
+            ..
+        } = conversation;
+        let answer = |message: &Message| message.role == Role::Assistant;
+        let Some(last) = messages.iter().rposition(answer) else {
+            return 0;
+        };
+        let text = self
+            .tier
+            .render(&messages[..=last], tools, variables.as_ref(), false);
+        let common = text.map_or(0, |text| {
+            common_prefix(text.as_bytes(), self.prompt.text.as_bytes())
+        });
+        self.prompt.tokens_within(common) as u32
+    }
+
+    /// A finished answer's prompt, the text that the template will render for both once the
+    /// conversation has gone on, and the answer's tokens; none where these do not stand for it.
+    pub(crate) fn tokens(
+        &self,
+        index: usize,
+        conversation: &Conversation,
+    ) -> Option<(&Prompt, String, Vec<Token>)> {
+        let Conversation {
+            messages,
+            tools,
+            variables,
+            ..
+        } = conversation;
+        let choice = &self.choices[index];
+        let answer = choice.said().message();
+        let render =
+            |messages: &[Message]| self.tier.render(messages, tools, variables.as_ref(), false);
+        let turn = rendered_turn(&render, messages, &answer, &self.prompt.text)?;
+        let vocabulary = self.tier.handle.vocabulary().as_ref();
+        let (generated, covered) = choice.tokens_in(&turn, vocabulary)?;
+        let text = self.prompt.text.clone() + &turn[..covered];
+        Some((&self.prompt, text, generated))
+    }
+}
