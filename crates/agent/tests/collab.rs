@@ -41,7 +41,10 @@ impl Pair {
     }
 
     fn note(&self, model: &str, step: &str) {
-        self.asked.lock().unwrap().push(format!("{model} {step}"));
+        self.asked
+            .lock()
+            .expect("unpoisoned")
+            .push(format!("{model} {step}"));
     }
 }
 
@@ -73,7 +76,7 @@ async fn run(policy: &str, small: fn(&str, &str) -> Value, verdict: &'static str
     };
     let agent = ResearchAgent::new(pair.clone(), corpus(), options);
     let report = agent.run(QUESTION, &mut Silent).await.expect("answers");
-    let asked = pair.asked.lock().unwrap().clone();
+    let asked = pair.asked.lock().expect("unpoisoned").clone();
     Ran {
         report,
         asked,
@@ -111,7 +114,7 @@ async fn what_no_document_supports_is_read_again_by_the_large_model() {
     assert_eq!(report.totals.llm_calls as usize, asked.len());
     assert!(asked.iter().all(|step| !step.ends_with("check")));
     // Both came to the same plan and answer, and to different readings; that is learned from.
-    let known = collab.competence.lock().unwrap();
+    let known = collab.competence.lock().expect("unpoisoned");
     assert_eq!(known.auc(), Some((1.0, 3)));
 }
 

@@ -8,6 +8,7 @@ use agentinfer_chat::ChatTemplate;
 use agentinfer_collab::{
     Competence, Controller, Decision, Outcome, PaperOptions, Policy, Role, Step, Verdict,
 };
+use agentinfer_engine::Device;
 use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, Message};
 use serde_json::{Value, json};
 
@@ -455,7 +456,8 @@ async fn sessions_beside_each_other_are_steered_apart() {
 fn strangers(policy: &str) -> Runtime {
     let tier = |tier, name, source: &str| {
         let options = TierOptions::new(tier, name, TierSource::Sim);
-        let mut served = ServedTier::start(options, None).expect("a simulated tier starts");
+        let served = ServedTier::start(options, None, &Device::default());
+        let mut served = served.expect("a simulated tier starts");
         served.template = ChatTemplate::new(source, "<s>", "</s>").expect("compiles");
         Served::Engine(Arc::new(served))
     };
