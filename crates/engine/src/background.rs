@@ -1,11 +1,11 @@
 //! How background work gives way to requests that somebody waits for.
 //!
-//! - While another engine of the same [`Device`](crate::Device) has foreground requests, no background
-//!   request takes part in a step. Those that run are put back into the queue. Their cells stay as
-//!   idle ones, which whoever needs them may evict, and from which they go on later.
-//! - A step of background work only computes a tile of a prompt at most, so that who comes meanwhile
-//!   does not wait for long. Where other engines have foreground requests, any step computes
-//!   [`prefill_chunk`] tokens of prompts at most.
+//! - While another engine of the same [`Device`](crate::Device) has foreground requests, no
+//!   background request takes part in a step. Those that run are put back into the queue. Their
+//!   cells stay as idle ones, which whoever needs them may evict, and from which they go on later.
+//! - A step of background work only computes a tile of a prompt at most, so that who comes
+//!   meanwhile does not wait for long. Where other engines have foreground requests, any step
+//!   computes [`prefill_chunk`] tokens of prompts at most.
 //! - *Pre-warming*, a background request of no tokens to generate, is in case its session comes: it
 //!   gives way in the same manner to foreground requests of its own engine. It preempts nobody, and
 //!   displaces no cells that a policy which keeps cells for sessions that are expected back keeps
@@ -20,8 +20,8 @@ use crate::stats::add;
 use crate::{Engine, Model, TILE};
 
 /// Tokens of prompts in a step that nobody waits for: on two cores with a model of 1.5 billion
-/// parameters they take 0.7 seconds, which is how late they make whoever comes meanwhile. By twice
-/// as many at once, prefill would be a twentieth faster, by half as many a tenth slower.
+/// parameters they take 0.7 seconds, which is how late they make whoever comes meanwhile. In tiles
+/// a prompt of 390 tokens takes 4 % longer than at once with Qwen2.5-Coder 0.5B, 8 % with 1.5B.
 const BACKGROUND_TOKENS: usize = TILE;
 
 /// Where there is foreground work that goes ahead of background work in a step.

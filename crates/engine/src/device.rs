@@ -4,12 +4,12 @@
 //! costs, and nobody can say whose work goes first. So engines that share a device hold it in turn,
 //! each for one step, whatever of it touches the model:
 //!
-//! 1. An engine with *foreground* requests, from their submission to their end, goes before one that
-//!    has background requests only ([`Hints::background`](crate::Hints)).
-//! 2. Equals get equal shares of the time, whatever their steps take: a chunk of a prompt takes some
-//!    thirty decodes. This is start-time fair queueing (Goyal, Vin and Cheng, 1996): a step begins, in
-//!    virtual time, at the end of the engine's last one or, if it was away, now; the earliest
-//!    beginning goes first, and of these who has waited longest.
+//! 1. An engine with *foreground* requests, from their submission to their end, goes before one
+//!    that has background requests only ([`Hints::background`](crate::Hints)).
+//! 2. Equals get equal shares of the time, whatever their steps take: a chunk of a prompt takes
+//!    some thirty decodes. This is start-time fair queueing (Goyal, Vin and Cheng, 1996): a step
+//!    begins, in virtual time, at the end of the engine's last one or, if it was away, now; the
+//!    earliest beginning goes first, and of these who has waited longest.
 //! 3. Background work takes part in a step only while no other engine has foreground requests at
 //!    all, not even between two of its steps. Those whose clients have all stopped reading do not
 //!    count until one reads on.
@@ -255,7 +255,8 @@ impl Arbiter {
         !others.any(|(_, other)| other.is_foreground())
     }
 
-    /// The engine gives the device back after so many seconds, `blocked` if its step could do nothing.
+    /// The engine gives the device back after so many seconds, `blocked` if its step could do
+    /// nothing.
     fn release(&mut self, id: u64, seconds: f64, blocked: bool) {
         self.holder = None;
         let engine = self.standing(id);
@@ -337,7 +338,8 @@ mod tests {
                 match step {
                     Step::Begin => {
                         arbiter.begin(id);
-                        *engine = Naive { foreground: engine.foreground + 1, blocked: false, ..*engine };
+                        engine.foreground += 1;
+                        engine.blocked = false;
                     }
                     Step::End if engine.foreground > 0 => {
                         arbiter.end(id);
@@ -346,7 +348,8 @@ mod tests {
                     Step::Ask if engine.asked_at.is_none() && holder != Some(index) => {
                         arbiter.ask(id);
                         engine.begins = engine.ends.max(now);
-                        *engine = Naive { blocked: false, asked_at: Some(at), ..*engine };
+                        engine.asked_at = Some(at);
+                        engine.blocked = false;
                     }
                     Step::Grant => {
                         let next = naive_next(&engines, holder);

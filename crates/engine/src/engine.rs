@@ -38,8 +38,8 @@ pub struct EngineOptions {
     /// Who is admitted first, and who gives way.
     pub policy: PolicySpec,
     /// Prefill tokens of a step in which others decode, or for which other engines of the device
-    /// wait. Small keeps their inter-token latency low; large computes prompts more efficiently. Whole tiles of attention are best
-    /// ([`TILE`](crate::TILE)).
+    /// wait. Small keeps their inter-token latency low; large computes prompts more efficiently.
+    /// Whole tiles of attention are best ([`TILE`](crate::TILE)).
     pub prefill_chunk: usize,
     /// How many drafted tokens are verified.
     pub speculation: Speculation,

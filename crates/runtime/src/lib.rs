@@ -26,9 +26,9 @@
 //! | `source.rs`, `engine_answer.rs` | who gives the answers: an engine, or another server |
 //! | `chat_stream.rs`, `text_stream.rs` | the two kinds of answers, streamed or whole |
 //!
-//! The server, the agent and the benchmarks are users of this crate. All tiers of a runtime share one
-//! device: their engines take turns on it, step by step, and background work of one keeps out of the
-//! way of whatever somebody waits for at the other.
+//! The server, the agent and the benchmarks are users of this crate. All tiers of a runtime share
+//! one device: their engines take turns on it, step by step, and background work of one keeps out
+//! of the way of whatever somebody waits for at the other.
 //!
 //! ```
 //! use agentinfer_protocol::{ChatCompletionRequest, Message};
