@@ -4,8 +4,8 @@
 //!   background request takes part in a step. Those that run are put back into the queue. Their
 //!   cells stay as idle ones, which whoever needs them may evict, and from which they go on later.
 //! - A step of background work only computes a tile of a prompt at most, so that who comes
-//!   meanwhile does not wait for long. Where other engines have foreground requests, any step
-//!   computes [`prefill_chunk`] tokens of prompts at most.
+//!   meanwhile does not wait for long. On a device that other engines use too, any step computes
+//!   [`prefill_chunk`] tokens of prompts at most, for the same reason.
 //! - *Pre-warming*, a background request of no tokens to generate, is in case its session comes: it
 //!   gives way in the same manner to foreground requests of its own engine. It preempts nobody, and
 //!   displaces no cells that a policy which keeps cells for sessions that are expected back keeps
@@ -24,13 +24,15 @@ use crate::{Engine, Model, TILE};
 /// a prompt of 390 tokens takes 4 % longer than at once with Qwen2.5-Coder 0.5B, 8 % with 1.5B.
 const BACKGROUND_TOKENS: usize = TILE;
 
-/// Where there is foreground work that goes ahead of background work in a step.
+/// What a step must make allowance for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ahead {
-    /// At other engines of the device.
+    /// Whether other engines of the device have foreground requests.
     elsewhere: bool,
-    /// Among the requests of this engine.
+    /// Whether this engine has.
     here: bool,
+    /// Whether there are other engines at all.
+    shared: bool,
 }
 
 impl Ahead {
@@ -61,10 +63,11 @@ impl<M: Model> Engine<M> {
 
     /// Looks for foreground work, and puts the running requests that keep out of its way back into
     /// the queue. The device is held for background work or not.
-    pub(crate) fn give_way(&mut self, for_background: bool) {
+    pub(crate) fn give_way(&mut self, turn: &Turn) {
         let mut requests = self.waiting.iter().chain(&self.running);
         let ahead = Ahead {
-            elsewhere: !for_background,
+            elsewhere: !turn.for_background(),
+            shared: turn.shared(),
             here: requests.any(|sequence| !sequence.hints.background),
         };
         self.ahead = ahead;
@@ -87,7 +90,7 @@ impl<M: Model> Engine<M> {
         let chunk = self.options.prefill_chunk;
         if self.running.iter().all(|it| it.hints.background) {
             chunk.min(BACKGROUND_TOKENS)
-        } else if decode || self.ahead.elsewhere {
+        } else if decode || self.ahead.shared {
             chunk
         } else {
             usize::MAX

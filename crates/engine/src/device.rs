@@ -94,6 +94,7 @@ impl Seat {
             seat: self.clone(),
             waited: begin.map_or(Duration::ZERO, |begin: Instant| begin.elapsed()),
             for_background,
+            shared: arbiter.engines.len() > 1,
             blocked: false,
             since: Instant::now(),
         }
@@ -128,6 +129,7 @@ pub(crate) struct Turn {
     seat: Seat,
     waited: Duration,
     for_background: bool,
+    shared: bool,
     blocked: bool,
     since: Instant,
 }
@@ -141,6 +143,11 @@ impl Turn {
     /// Whether background work may take part in the step.
     pub(crate) fn for_background(&self) -> bool {
         self.for_background
+    }
+
+    /// Whether other engines use the device too, now or another time.
+    pub(crate) fn shared(&self) -> bool {
+        self.shared
     }
 
     /// Gives the device back after a step that did this.

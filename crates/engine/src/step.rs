@@ -58,7 +58,7 @@ impl<M: Model> Engine<M> {
         let plan = Instant::now();
         self.attend_disk();
         self.attend_clients();
-        self.give_way(turn.for_background());
+        self.give_way(&turn);
         self.admit();
         let progress = self.compute(begin, plan);
         turn.end(progress);
