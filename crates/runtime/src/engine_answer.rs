@@ -1,8 +1,8 @@
-//! The answers that an engine of this process gives, as they arrive.
+//! What an engine of this process is asked, and its answers as they arrive.
 
 use std::sync::Arc;
 
-use agentinfer_engine::{Event, Finish, Token};
+use agentinfer_engine::{Completion, Constraint, EngineError, Event, Finish, Request, Token};
 use agentinfer_protocol::{Message, Role, Usage};
 
 use crate::RuntimeError;
@@ -14,6 +14,7 @@ use crate::session::{Prompt, common_prefix};
 use crate::source::News;
 use crate::tier::ServedTier;
 use crate::turn::rendered_turn;
+use crate::validate::Settings;
 
 /// The answers to one request. Dropping it cancels those that still run.
 #[derive(Debug)]
@@ -104,4 +105,45 @@ impl EngineAnswer {
         let text = self.prompt.text.clone() + &turn[..covered];
         Some((&self.prompt, text, generated))
     }
+}
+
+/// Submits the choices of each prompt, one prompt after another: all of them or none.
+pub(crate) fn submit(
+    tier: &ServedTier,
+    prompts: &[Vec<Token>],
+    constraint: &Constraint,
+    settings: &Settings,
+    session: Option<u64>,
+) -> Result<Vec<Completion>, EngineError> {
+    let request = |prompt: &[Token], choice: u32| {
+        let mut sampling = settings.sampling.clone();
+        sampling.seed = sampling.seed.wrapping_add(u64::from(choice));
+        Request {
+            max_tokens: settings.max_tokens,
+            sampling,
+            constraint: constraint.clone(),
+            stop: settings.stop.clone(),
+            session,
+            hints: settings.hints,
+            ..Request::new(prompt.to_vec())
+        }
+    };
+    let choices = |prompt| (0..settings.choices).map(move |choice| request(prompt, choice));
+    let requests = prompts.iter().flat_map(|prompt| choices(prompt)).collect();
+    tier.handle.submit_all(requests)
+}
+
+/// Gives the engine's refusals the names that the fields have in the API; `other` is what a
+/// grammar or a prompt came from.
+pub(crate) fn named(error: EngineError, other: &'static str) -> RuntimeError {
+    let EngineError::InvalidRequest { field, message } = error else {
+        return error.into();
+    };
+    let param = match field {
+        "json_schema" => "response_format.json_schema.schema",
+        "regex" => "guided_regex",
+        "grammar" | "prompt" => other,
+        field => field,
+    };
+    RuntimeError::invalid(param, "invalid_value", message)
 }

@@ -8,10 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
-use agentinfer_engine::{
-    Completion as Running, Constraint, Device, EngineError, Hints, Request, StatsSnapshot, Token,
-    Vocabulary,
-};
+use agentinfer_engine::{Constraint, Device, EngineError, Hints, StatsSnapshot, Token, Vocabulary};
 use agentinfer_memory::{Segments, Stats as CorpusStats};
 use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
@@ -23,7 +20,7 @@ use crate::auto::kept::Competences;
 use crate::auto::{AUTO, Collab};
 use crate::chat_stream::{ChatStream, Conversation, Head};
 use crate::choice::Choice;
-use crate::engine_answer::EngineAnswer;
+use crate::engine_answer::{EngineAnswer, named, submit};
 use crate::merge::Merged;
 use crate::remote::RemoteTier;
 use crate::served::{Served, check_tiers};
@@ -31,8 +28,8 @@ use crate::session::{self, Caller, Prompt, SessionCounts, Sessions};
 use crate::source::Source;
 use crate::text_stream::{CompletionStream, TextChoice};
 use crate::tier::{ServedTier, unix_seconds};
-use crate::validate::{self, Settings, ToolUse};
-use crate::{BreakerState, CorpusOptions, RemoteStats, RuntimeError, RuntimeOptions, Tier, random};
+use crate::validate::{self, ToolUse};
+use crate::{CorpusOptions, RemoteStats, RuntimeError, RuntimeOptions, Tier, random};
 
 /// The served models and their sessions. Cheap to clone; the engines stop when the last clone and
 /// the last stream are dropped.
@@ -447,14 +444,26 @@ impl Runtime {
         self.segments.as_ref().map(|segments| segments.stats())
     }
 
-    /// Whether all engines run; they end by [`drain`](Self::drain), or by a fault. Where all tiers
-    /// are run by other servers: whether any of these is not left alone after failures.
+    /// Whether all engines run; they end by [`drain`](Self::drain), or by a fault.
     pub fn is_running(&self) -> bool {
         let mut engines = self.tiers.iter().filter_map(Served::local);
-        let left_alone = |remote: RemoteStats| remote.breaker == BreakerState::Open;
         engines.all(|engine| engine.handle.is_running())
-            && (self.tiers.iter().any(|tier| tier.local().is_some())
-                || !self.remote_stats().into_iter().all(left_alone))
+    }
+
+    /// Whether requests can be answered now.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Engine`] when an engine has ended, and [`RuntimeError::RemoteFailed`] where
+    /// all tiers are run by other servers that are left alone.
+    pub fn check_ready(&self) -> Result<(), RuntimeError> {
+        if !self.is_running() {
+            return Err(EngineError::Stopped.into());
+        }
+        let errors = self.tiers.iter().map(|tier| tier.remote()?.left_alone());
+        let errors: Option<Vec<RuntimeError>> = errors.collect();
+        errors
+            .and_then(|mut errors| errors.pop())
+            .map_or(Ok(()), Err)
     }
 
     /// Stops all tiers: accepts nothing more, serves what was accepted until `deadline` has
@@ -502,47 +511,6 @@ impl Runtime {
                     .collect(),
             })
     }
-}
-
-/// Submits the choices of each prompt, one prompt after another: all of them or none.
-fn submit(
-    tier: &ServedTier,
-    prompts: &[Vec<Token>],
-    constraint: &Constraint,
-    settings: &Settings,
-    session: Option<u64>,
-) -> Result<Vec<Running>, EngineError> {
-    let request = |prompt: &[Token], choice: u32| {
-        let mut sampling = settings.sampling.clone();
-        sampling.seed = sampling.seed.wrapping_add(u64::from(choice));
-        Request {
-            max_tokens: settings.max_tokens,
-            sampling,
-            constraint: constraint.clone(),
-            stop: settings.stop.clone(),
-            session,
-            hints: settings.hints,
-            ..Request::new(prompt.to_vec())
-        }
-    };
-    let choices = |prompt| (0..settings.choices).map(move |choice| request(prompt, choice));
-    let requests = prompts.iter().flat_map(|prompt| choices(prompt)).collect();
-    tier.handle.submit_all(requests)
-}
-
-/// Gives the engine's refusals the names that the fields have in the API; `other` is what a
-/// grammar or a prompt came from.
-fn named(error: EngineError, other: &'static str) -> RuntimeError {
-    let EngineError::InvalidRequest { field, message } = error else {
-        return error.into();
-    };
-    let param = match field {
-        "json_schema" => "response_format.json_schema.schema",
-        "regex" => "guided_regex",
-        "grammar" | "prompt" => other,
-        field => field,
-    };
-    RuntimeError::invalid(param, "invalid_value", message)
 }
 
 fn head(prefix: &str) -> Head {

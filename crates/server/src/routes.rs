@@ -6,7 +6,7 @@ use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, ModelCard, ModelList,
     TokenizeRequest,
 };
-use agentinfer_runtime::{ChatStream, EngineError, RemoteStats, RuntimeError};
+use agentinfer_runtime::{ChatStream, RemoteStats, RuntimeError};
 use axum::{
     Extension, Json, Router,
     extract::{Path, Request, State},
@@ -165,9 +165,7 @@ async fn ready(State(state): State<AppState>) -> Result<Json<serde_json::Value>,
     if state.is_draining() {
         return Err(ApiError::draining());
     }
-    if !state.runtime.is_running() {
-        return Err(ApiError::from(RuntimeError::from(EngineError::Stopped)));
-    }
+    state.runtime.check_ready()?;
     let remote = |tier: RemoteStats| {
         json!({
             "tier": tier.tier.as_str(), "model": tier.model, "breaker": tier.breaker.as_str(),

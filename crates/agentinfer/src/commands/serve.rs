@@ -15,9 +15,11 @@ use crate::output;
 ///
 /// Requests name a model by its name or by its tier, `small` or `large`; with both, `auto` leaves
 /// the choice to AgentCollab, step by step. A tier may also be run by another OpenAI-compatible
-/// server: its chats are passed on, and with `auto` the other tier answers where it fails. Settings come from the
-/// command line, else from the environment, else from the configuration file, else from the
-/// defaults. Ctrl-C lets running requests finish, then stops; a second Ctrl-C stops at once.
+/// server: its chats are passed on, and with `auto` the other tier answers where it fails.
+///
+/// Settings come from the command line, else from the environment, else from the configuration
+/// file, else from the defaults. Ctrl-C lets running requests finish, then stops; a second Ctrl-C
+/// stops at once.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     agentinfer serve\n  \

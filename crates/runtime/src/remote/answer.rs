@@ -107,7 +107,12 @@ impl RemoteAnswer {
                     return None;
                 }
                 Some(Err(error)) => error,
-                Some(Ok(_)) | None => self.broken("it broke off its answer"),
+                Some(Ok(_)) => self.broken("it ended its answer too early"),
+                // The tier has stopped, which says nothing about the server.
+                None => {
+                    (self.over, self.pass) = (true, None);
+                    return Some(Err(EngineError::Stopped.into()));
+                }
             };
             self.over = true;
             self.pass.take().into_iter().for_each(Pass::failed);

@@ -26,6 +26,9 @@ use crate::{RemoteOptions, RuntimeError, Tier};
 /// Requests under way to one server; more are refused, as a full queue of an engine does.
 const MAX_RUNNING: u32 = 256;
 
+/// Why nothing is asked of a server for a while.
+const LEFT_ALONE: &str = "it has failed several times in a row and is left alone for a moment";
+
 /// What a remote tier has done.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -129,9 +132,7 @@ impl RemoteTier {
         let place = self.places.clone().try_acquire_owned();
         let waiting = MAX_RUNNING as usize;
         let place = place.map_err(|_| EngineError::QueueFull { waiting })?;
-        let pass = Pass::new(self).ok_or_else(|| {
-            self.failed("it has failed several times in a row and is left alone for a moment")
-        })?;
+        let pass = Pass::new(self).ok_or_else(|| self.failed(LEFT_ALONE))?;
         self.requests.fetch_add(1, Relaxed);
         request.model.clone_from(&self.options.model);
         request.stream = Some(true);
@@ -164,6 +165,12 @@ impl RemoteTier {
             running: u64::from(MAX_RUNNING) - self.places.available_permits() as u64,
             breaker: self.breaker().state(self.now()),
         }
+    }
+
+    /// The error that it is, while the server is left alone.
+    pub(crate) fn left_alone(&self) -> Option<RuntimeError> {
+        let open = self.breaker().state(self.now()) == BreakerState::Open;
+        open.then(|| self.failed(LEFT_ALONE))
     }
 
     /// Accepts nothing more, lets what runs end until `deadline` has passed, then gives it up.

@@ -198,7 +198,7 @@ async fn beginning(mut response: Response) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-/// The events of an answer, up to the first that is an error or the last.
+/// The events of an answer, up to the last, which is an error or says that this was all.
 fn events(
     server: Arc<RemoteTier>,
     response: Response,
@@ -215,7 +215,7 @@ fn events(
         let mut events = events?;
         let item = match timeout(silence, events.next()).await {
             Err(_) => Err(silent_for(silence)),
-            Ok(None) => return None,
+            Ok(None) => Err("it broke off its answer".to_owned()),
             Ok(Some(Ok(event))) if event.data == DONE => Ok(Item::Done),
             Ok(Some(Ok(event))) => read(&event.data),
             Ok(Some(Err(error))) => Err(in_words(&error)),

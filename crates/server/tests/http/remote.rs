@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response as Reply};
 use axum::routing::post;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -84,17 +84,11 @@ impl Fake {
                 let status = StatusCode::from_u16(status).expect("a status");
                 let error = json!({"message": "not now", "code": null, "param": "messages"});
                 let body = json!({"error": error}).to_string();
-                let wait = wait.map(|wait| (header::RETRY_AFTER, wait.to_string()));
-                (
-                    status,
-                    wait.map_or_else(HeaderMap::new, |wait| {
-                        [(wait.0, wait.1.parse().expect("a value"))]
-                            .into_iter()
-                            .collect()
-                    }),
-                    body,
-                )
-                    .into_response()
+                let mut reply = (status, body).into_response();
+                if let Some(wait) = wait {
+                    reply.headers_mut().insert(header::RETRY_AFTER, wait.into());
+                }
+                reply
             }
             Does::Silence => {
                 Body::from_stream(stream::pending::<Result<Bytes, String>>()).into_response()
@@ -138,9 +132,13 @@ fn events(lines: &[&str], crash: bool) -> Reply {
         .iter()
         .map(|line| format!("data: {line}\n\n"))
         .collect();
-    let end = crash.then(|| Err("crash"));
-    let pieces = [Ok(Bytes::from(text))].into_iter().chain(end);
-    Body::from_stream(stream::iter(pieces)).into_response()
+    let end = crash.then_some(stream::once(async {
+        // What was said before is to arrive.
+        tokio::task::yield_now().await;
+        Err("crash")
+    }));
+    let pieces = stream::iter([Ok(Bytes::from(text))]).chain(stream::iter(end).flatten());
+    Body::from_stream(pieces).into_response()
 }
 
 /// Waits that tests can afford; a server that was left alone stays so for as long as any test runs.
@@ -422,20 +420,15 @@ async fn a_whole_answer_that_breaks_off_is_asked_for_again_and_a_stream_ends_wit
 
 #[tokio::test]
 async fn servers_that_end_in_their_own_way_are_understood() {
-    for lines in [
-        &[HELLO, THERE][..],
-        &[ROLE, ROLE, HELLO, THERE, ROLE, "[DONE]"],
+    for does in [
+        Does::End(&[HELLO, THERE]),
+        Does::Crash(&[HELLO, THERE]),
+        Does::End(&[ROLE, ROLE, HELLO, THERE, ROLE, "[DONE]", "more"]),
     ] {
-        for crash in [false, true] {
-            let does = match crash {
-                true => Does::Crash([&[HELLO, THERE][..], &[]][0]),
-                false => Does::End([lines][0].to_vec().leak()),
-            };
-            let fake = Fake::start([does]).await;
-            let server = fake.beside_ours(QUICK).await;
-            let answer = whole(server.chat(&hello_with(json!({"model": "strong"}))).await).await;
-            assert_eq!(answer["choices"][0]["message"]["content"], "Hello there");
-        }
+        let fake = Fake::start([does]).await;
+        let server = fake.beside_ours(QUICK).await;
+        let answer = whole(server.chat(&hello_with(json!({"model": "strong"}))).await).await;
+        assert_eq!(answer["choices"][0]["message"]["content"], "Hello there");
     }
 }
 
@@ -461,6 +454,17 @@ async fn a_server_that_goes_on_failing_is_left_alone() {
     );
     let response = server.chat(&hello_with(json!({"model": "strong"}))).await;
     let error = error(response, StatusCode::BAD_GATEWAY).await;
+    assert_eq!(error["code"], "remote_failed");
+}
+
+#[tokio::test]
+async fn a_process_whose_only_tier_is_left_alone_is_not_ready() {
+    let fake = Fake::start([Does::Refuse(500, None); 3]).await;
+    let server = TestServer::with(|setup| setup.tier = fake.tier(QUICK)).await;
+    assert_eq!(server.get("/ready").await.status(), StatusCode::OK);
+    let response = server.chat(&hello_with(json!({"model": "auto"}))).await;
+    error(response, StatusCode::BAD_GATEWAY).await;
+    let error = error(server.get("/ready").await, StatusCode::BAD_GATEWAY).await;
     assert_eq!(error["code"], "remote_failed");
 }
 
@@ -501,8 +505,9 @@ async fn both_failing_is_said_clearly() {
             .await;
             let body = hello_with(json!({"model": "auto", "messages": long}));
             let response = server.chat(&body).await;
-            assert_eq!(response.headers()["retry-after"], "1");
+            let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
             let error = error(response, StatusCode::SERVICE_UNAVAILABLE).await;
+            assert_eq!(retry_after, Some("1".parse().expect("a value")));
             assert_eq!(error["code"], "tiers_failed");
             let message = error["message"].as_str().expect("a text");
             assert!(
@@ -574,7 +579,7 @@ async fn a_stop_waits_for_what_was_passed_on_but_not_for_ever() {
         let data = data(response).await;
         match does {
             Does::Answer => assert_eq!(data[data.len() - 1], "[DONE]"),
-            _ => assert!(data[data.len() - 1].contains("broke off"), "{data:?}"),
+            _ => assert!(data[data.len() - 1].contains("shutting_down"), "{data:?}"),
         }
         in_time(server.stopped()).await;
     }
@@ -663,9 +668,11 @@ async fn a_stream_under_way_when_a_server_is_killed_ends_with_an_error() {
     let mut client = crate::common::SlowClient::open(&server, &body).await;
     client.line_starting("data: ").await;
     theirs.kill();
-    let data = client.rest().await;
-    let last = data.last().expect("an event");
-    assert!(last.contains("remote_failed"), "{last}");
+    while !client
+        .line_starting("data: ")
+        .await
+        .contains("remote_failed")
+    {}
     let response = server.chat(&hello_with(json!({"model": "auto"}))).await;
     assert_eq!(decision(&response), decided("small", "fallback"));
     whole(response).await;
