@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agentinfer_agent::{Collab, HttpLlm, InProcess, Llm, Policy};
 use agentinfer_bench::ModelFile;
-use agentinfer_runtime::{Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
+use agentinfer_runtime::{Competences, Runtime, RuntimeOptions, Tier, TierOptions, TierSource};
 use anyhow::Result;
 use tokio::task::spawn_blocking;
 
 use crate::config::{Raw, RawEngine};
+use crate::output;
 
 /// How long a model in this process may take to stop: its step in progress, and it is done.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Whose the file of what was learned is: on a command line there is one user.
+const TENANT: u64 = 0;
 
 /// Which model to think with.
 #[derive(Debug, clap::Args)]
@@ -31,6 +35,10 @@ pub(crate) struct Args {
     /// control such as large_only [default: agent].
     #[arg(long, requires = "small", value_name = "POLICY")]
     collab: Option<Policy>,
+    /// Where what is learned of the smaller model is kept for the next run [default: a file for
+    /// the two models beside the model files].
+    #[arg(long, requires = "small", value_name = "FILE.json")]
+    collab_file: Option<PathBuf>,
     /// Think with this OpenAI-compatible server instead of a model in this process.
     #[arg(long, env = "AGENTINFER_SERVER", value_name = "URL")]
     server: Option<String>,
@@ -57,16 +65,23 @@ pub(crate) struct Thinker {
     pub(crate) files: BTreeMap<String, ModelFile>,
     /// Who takes which step, where there are two models.
     pub(crate) collab: Option<Collab>,
+    /// Where what is learned of the smaller one is kept, and what was there.
+    kept: Option<(PathBuf, Competences)>,
     runtime: Option<Runtime>,
 }
 
 impl Thinker {
     /// Loads the model or finds its server.
     pub(crate) async fn start(args: &Args) -> Result<Self> {
-        let collab = args.small.as_ref().map(|small| Collab {
-            small: small.clone(),
-            large: args.model.clone(),
-            ..Collab::new(args.collab.unwrap_or_default())
+        let kept = args.kept()?;
+        let collab = args.small.as_ref().map(|small| {
+            let known = kept.clone().map(|(_, mut kept)| kept.of(TENANT).clone());
+            Collab {
+                small: small.clone(),
+                large: args.model.clone(),
+                competence: Arc::new(Mutex::new(known.unwrap_or_default())),
+                ..Collab::new(args.collab.unwrap_or_default())
+            }
         });
         let models = args.small.iter().chain([&args.model]);
         if let Some(server) = &args.server {
@@ -79,6 +94,7 @@ impl Thinker {
                 llm: Arc::new(llm),
                 files: models.map(|name| (name.clone(), file.clone())).collect(),
                 collab,
+                kept,
                 runtime: None,
             });
         }
@@ -105,16 +121,55 @@ impl Thinker {
             llm: Arc::new(InProcess::new(runtime.clone(), name)),
             files,
             // In this process the models go by their tiers.
-            collab: collab.map(|collab| Collab::new(collab.policy)),
+            collab: collab.map(|collab| Collab {
+                competence: collab.competence,
+                ..Collab::new(collab.policy)
+            }),
+            kept,
             runtime: Some(runtime),
         })
     }
 
-    /// Lets a model in this process end its step before the process ends.
+    /// Keeps what was learned, and lets a model in this process end its step before the process
+    /// ends.
     pub(crate) async fn stop(self) {
+        if let (Some(collab), Some((path, mut kept))) = (self.collab, self.kept) {
+            let learned = collab.competence.lock();
+            *kept.of(TENANT) = learned.unwrap_or_else(PoisonError::into_inner).clone();
+            // The answer matters more.
+            if let Err(error) = kept.write(&path) {
+                output::note(&format!("what was learned is not kept: {error}"));
+            }
+        }
         if let Some(runtime) = self.runtime {
             runtime.drain(DRAIN).await;
         }
+    }
+}
+
+impl Args {
+    /// Where what is learned of the smaller model is kept, and what is there.
+    fn kept(&self) -> Result<Option<(PathBuf, Competences)>> {
+        let Some(small) = &self.small else {
+            return Ok(None);
+        };
+        let path = match &self.collab_file {
+            Some(path) => path.clone(),
+            None => {
+                let plain = |c: char| {
+                    if c.is_alphanumeric() || "-.".contains(c) {
+                        c
+                    } else {
+                        '_'
+                    }
+                };
+                let pair = format!("{small}--{}.json", self.model);
+                let name: String = pair.chars().map(plain).collect();
+                agentinfer_models::store_dir()?.join("collab").join(name)
+            }
+        };
+        let known = Competences::read(&path)?;
+        Ok(Some((path, known)))
     }
 }
 

@@ -103,7 +103,7 @@ fn help_teaches() {
         ),
         (
             &["bench", "collab", "--help"],
-            &["Examples:", "--competence"],
+            &["Examples:", "--collab-file"],
         ),
         (&["bench", "sched", "--help"], &["Examples:", "--out"]),
         (&["sched", "--help"], &["explain", "show", "--sched-trace"]),

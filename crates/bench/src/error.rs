@@ -7,6 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
+    /// What is known of the small model cannot be kept.
+    #[error(transparent)]
+    Runtime(#[from] agentinfer_runtime::RuntimeError),
     /// The store of past sessions cannot be used.
     #[error(transparent)]
     Memory(#[from] agentinfer_memory::MemoryError),

@@ -79,6 +79,7 @@ pub use agentinfer_llama::{LlamaError, LlamaOptions};
 pub use agentinfer_memory::Stats as CorpusStats;
 pub use auto::AUTO;
 pub use auto::counts::AutoStats;
+pub use auto::kept::Competences;
 pub use chat_stream::ChatStream;
 pub use error::RuntimeError;
 pub use options::{

@@ -80,14 +80,9 @@ pub(crate) struct EngineArgs {
     json: Option<PathBuf>,
 }
 
-/// Run the research agent over questions and score its answers.
-///
-/// Reports exact match, F1, turns, tokens and time per question.
+/// What is asked, and what it is answered from.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  \
-    agentinfer bench research --tasks hotpotqa/tasks.jsonl --corpus hotpotqa/corpus.jsonl \
-    --n 40 --json research.json")]
-pub(crate) struct ResearchArgs {
+struct Questions {
     /// The questions: JSONL rows of {"id", "question", "answers"}.
     #[arg(long, value_name = "FILE.jsonl")]
     tasks: PathBuf,
@@ -100,6 +95,18 @@ pub(crate) struct ResearchArgs {
     /// How many questions to ask then [default: all].
     #[arg(long, value_name = "N")]
     n: Option<usize>,
+}
+
+/// Run the research agent over questions and score its answers.
+///
+/// Reports exact match, F1, turns, tokens and time per question.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    agentinfer bench research --tasks hotpotqa/tasks.jsonl --corpus hotpotqa/corpus.jsonl \
+    --n 40 --json research.json")]
+pub(crate) struct ResearchArgs {
+    #[command(flatten)]
+    questions: Questions,
     /// How many run at a time.
     #[arg(long, default_value_t = 1, value_name = "N")]
     sessions: usize,
@@ -295,10 +302,10 @@ async fn agent(args: ResearchArgs) -> Result<()> {
     let started = SystemTime::now();
     let thinker = Thinker::start(&args.think).await?;
     let options = ResearchOptions {
-        tasks: args.tasks,
-        corpus: args.corpus,
-        skip: args.skip,
-        n: args.n,
+        tasks: args.questions.tasks,
+        corpus: args.questions.corpus,
+        skip: args.questions.skip,
+        n: args.questions.n,
         sessions: args.sessions,
         arm: args.arm,
         agent: AgentOptions {

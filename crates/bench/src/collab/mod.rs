@@ -17,13 +17,12 @@ mod calls;
 mod results;
 mod steps;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use agentinfer_agent::{Corpus, Llm, Tools};
-use agentinfer_collab::Competence;
 pub use agentinfer_collab::Policy;
+use agentinfer_runtime::Competences;
 
 pub use self::arm::TaskRow;
 pub use self::results::{ArmRow, CollabResults};
@@ -33,6 +32,9 @@ use self::arm::Arm;
 use self::calls::Calls;
 use crate::BenchError;
 use crate::research::{Task, tasks};
+
+/// Whose the file is as far as a bench is concerned: without API keys there is one tenant.
+const TENANT: u64 = 0;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -49,7 +51,8 @@ pub struct CollabOptions {
     pub arms: Vec<Policy>,
     /// Where completions are recorded, and read if the file is there.
     pub calls: Option<PathBuf>,
-    /// Where what is learned of the small model is kept, and read if the file is there.
+    /// Where what is learned of the small model is kept, and read if the file is there; `serve` and
+    /// `run` keep it in the same form.
     pub competence: Option<PathBuf>,
     /// The small and the large model's names, to tell recorded completions apart.
     pub models: [String; 2],
@@ -100,8 +103,11 @@ pub async fn collab(
 ) -> Result<CollabResults, BenchError> {
     let tasks = tasks(&options.tasks, options.skip, options.n)?;
     let tools = Tools::corpus(Corpus::open(&options.corpus)?);
-    let known = options.competence.as_deref().map(read_competence);
-    let known = known.transpose()?.flatten().unwrap_or_default();
+    let mut kept = match &options.competence {
+        Some(path) => Competences::read(path)?,
+        None => Competences::default(),
+    };
+    let known = kept.of(TENANT).clone();
     let calls = Arc::new(Calls::open(llm, options)?);
     let mut rows: Vec<TaskRow> = Vec::with_capacity(tasks.len() * options.arms.len());
     let mut learned = known.clone();
@@ -128,29 +134,8 @@ pub async fn collab(
         }
     }
     if let Some(path) = &options.competence {
-        write_competence(path, &learned)?;
+        *kept.of(TENANT) = learned;
+        kept.write(path)?;
     }
     Ok(CollabResults::of(&options.arms, rows))
-}
-
-fn read_competence(path: &Path) -> Result<Option<Competence>, BenchError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = crate::recorded::read(path)?;
-    let read = serde_json::from_str(&text).map_err(|error| BenchError::Trace {
-        path: path.to_owned(),
-        line: error.line(),
-        message: format!("not what --competence writes: {error}"),
-    });
-    read.map(Some)
-}
-
-fn write_competence(path: &Path, competence: &Competence) -> Result<(), BenchError> {
-    let failed = |source| BenchError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let text = serde_json::to_string(competence).map_err(|error| failed(error.into()))?;
-    fs::write(path, text).map_err(failed)
 }

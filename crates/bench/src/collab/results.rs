@@ -20,47 +20,18 @@ pub struct CollabResults {
     pub tasks: Vec<TaskRow>,
 }
 
-/// An arm's totals and means, beside the first arm's.
+/// An arm's totals and means, beside the first arm's. Tasks run one after another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ArmRow {
-    /// The arm: its policy.
-    pub arm: String,
-    /// How many tasks it ran.
-    pub tasks: usize,
-    /// Mean exact match; a failed task counts as 0.
-    pub em: f64,
-    /// Mean F1 likewise.
-    pub f1: f64,
+    /// The arm by itself.
+    #[serde(flatten)]
+    pub own: crate::ArmRow,
     /// Mean F1 less the first arm's, and the ends of its 95 % interval (paired bootstrap).
     pub f1_difference: [f64; 3],
     /// Probability of as many differing exact matches by chance (McNemar, exact).
     pub em_mcnemar_p: f64,
-    /// Mean seconds from question to answer.
-    pub task_seconds_mean: f64,
     /// The first arm's time by this one's, and the ends of its 95 % interval.
     pub speedup: [f64; 3],
-    /// Throughput, one task after another.
-    pub tasks_per_hour: f64,
-    /// Mean completions per task.
-    pub turns_mean: f64,
-    /// Completions.
-    pub llm_calls: u64,
-    /// Prompt tokens that the client's history amounts to.
-    pub prompt_tokens_full: u64,
-    /// Prompt tokens that the models were given.
-    pub prompt_tokens_served: u64,
-    /// Prompt tokens that were prefilled, not resident.
-    pub prompt_tokens_computed: u64,
-    /// Tokens generated.
-    pub completion_tokens: u64,
-    /// Share of completions by the large tier.
-    pub large_step_share: f64,
-    /// Changes of the tier.
-    pub switches: u64,
-    /// Seconds that sessions waited for background work.
-    pub stall_seconds: f64,
-    /// Tasks that failed.
-    pub errors: u64,
 }
 
 impl CollabResults {
@@ -92,18 +63,18 @@ impl CollabResults {
                 text,
                 "{:<34} {:>6.3} {:>6.3} {:>+7.3} [{:>+.3}, {:>+.3}] {:>7.1} {:>6.2} [{:.2}, {:.2}] \
                  {:>6.2} {:>8}",
-                row.arm,
-                row.em,
-                row.f1,
+                row.own.arm,
+                row.own.em,
+                row.own.f1,
                 f1,
                 low,
                 high,
-                row.task_seconds_mean,
+                row.own.task_seconds_mean,
                 speedup,
                 slow,
                 fast,
-                row.large_step_share,
-                row.switches,
+                row.own.large_step_share,
+                row.own.switches,
             );
         }
         for row in &self.steps {
@@ -132,8 +103,6 @@ fn shown(share: Option<f64>) -> String {
 
 impl ArmRow {
     fn of(arm: &str, rows: &[&TaskRow], first: &[&TaskRow]) -> Self {
-        let sum = |of: fn(&TaskRow) -> u64| rows.iter().map(|row| of(row)).sum::<u64>();
-        let mean_of = |of: fn(&TaskRow) -> f64| mean(rows.iter().map(|row| of(row)));
         let pairs: Vec<(&TaskRow, &TaskRow)> =
             rows.iter().copied().zip(first.iter().copied()).collect();
         let f1 = bootstrap(pairs.len(), |chosen| {
@@ -161,31 +130,40 @@ impl ArmRow {
             };
             pairs.iter().filter(differs).count()
         };
-        let prompt = sum(|row| row.totals.prompt_tokens);
-        let calls = sum(|row| u64::from(row.totals.llm_calls));
-        let large = sum(|row| u64::from(row.totals.large_calls));
-        let seconds = mean_of(|row| row.seconds);
         Self {
-            arm: arm.to_owned(),
-            tasks: rows.len(),
-            em: mean_of(|row| row.em),
-            f1: mean_of(|row| row.f1),
+            own: own(arm, rows),
             f1_difference: f1,
             em_mcnemar_p: mcnemar(differ(true), differ(false)),
-            task_seconds_mean: seconds,
             speedup,
-            tasks_per_hour: if seconds > 0.0 { 3600.0 / seconds } else { 0.0 },
-            turns_mean: mean_of(|row| f64::from(row.totals.llm_calls)),
-            llm_calls: calls,
-            prompt_tokens_full: prompt,
-            prompt_tokens_served: prompt,
-            prompt_tokens_computed: prompt - sum(|row| row.totals.cached_tokens),
-            completion_tokens: sum(|row| row.totals.completion_tokens),
-            large_step_share: large as f64 / calls.max(1) as f64,
-            switches: sum(|row| u64::from(row.totals.switches)),
-            // Checks and second attempts are part of the time; nothing is done in the background.
-            stall_seconds: 0.0,
-            errors: sum(|row| u64::from(row.error.is_some())),
         }
+    }
+}
+
+/// An arm's totals and means.
+fn own(arm: &str, rows: &[&TaskRow]) -> crate::ArmRow {
+    let sum = |of: fn(&TaskRow) -> u64| rows.iter().map(|row| of(row)).sum::<u64>();
+    let mean_of = |of: fn(&TaskRow) -> f64| mean(rows.iter().map(|row| of(row)));
+    let prompt = sum(|row| row.totals.prompt_tokens);
+    let calls = sum(|row| u64::from(row.totals.llm_calls));
+    let large = sum(|row| u64::from(row.totals.large_calls));
+    let seconds = mean_of(|row| row.seconds);
+    crate::ArmRow {
+        arm: arm.to_owned(),
+        tasks: rows.len(),
+        em: mean_of(|row| row.em),
+        f1: mean_of(|row| row.f1),
+        task_seconds_mean: seconds,
+        tasks_per_hour: if seconds > 0.0 { 3600.0 / seconds } else { 0.0 },
+        turns_mean: mean_of(|row| f64::from(row.totals.llm_calls)),
+        llm_calls: calls,
+        prompt_tokens_full: prompt,
+        prompt_tokens_served: prompt,
+        prompt_tokens_computed: prompt - sum(|row| row.totals.cached_tokens),
+        completion_tokens: sum(|row| row.totals.completion_tokens),
+        large_step_share: large as f64 / calls.max(1) as f64,
+        switches: sum(|row| u64::from(row.totals.switches)),
+        // Checks and second attempts are part of the time; nothing is done in the background.
+        stall_seconds: 0.0,
+        errors: sum(|row| u64::from(row.error.is_some())),
     }
 }

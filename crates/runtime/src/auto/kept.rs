@@ -17,9 +17,9 @@ const MAX_TENANTS: usize = 256;
 /// Number of the file's format. It changes with the features that competence is learned by.
 const FORMAT: u32 = 1;
 
-/// What is known for each tenant.
+/// What is known of the small model for each tenant, as it is kept in a file between runs.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Competences {
+pub struct Competences {
     /// The tenant that came first first.
     tenants: VecDeque<(u64, Competence)>,
 }
@@ -32,7 +32,7 @@ struct Kept {
 
 impl Competences {
     /// What is known for a tenant.
-    pub(crate) fn of(&mut self, tenant: u64) -> &mut Competence {
+    pub fn of(&mut self, tenant: u64) -> &mut Competence {
         let known = self.tenants.iter().position(|(other, _)| *other == tenant);
         let at = known.unwrap_or_else(|| {
             if self.tenants.len() >= MAX_TENANTS {
@@ -54,7 +54,7 @@ impl Competences {
     ///
     /// # Errors
     /// For a file that cannot be read, or is not one of these: it is not to be written over.
-    pub(crate) fn read(path: &Path) -> Result<Self, RuntimeError> {
+    pub fn read(path: &Path) -> Result<Self, RuntimeError> {
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -76,7 +76,7 @@ impl Competences {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn write(self, path: &Path) -> Result<(), RuntimeError> {
+    pub fn write(self, path: &Path) -> Result<(), RuntimeError> {
         let kept = Kept {
             format: FORMAT,
             tenants: self.tenants,

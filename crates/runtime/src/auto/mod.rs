@@ -44,7 +44,8 @@ use crate::{CollabOptions, RuntimeError, Tier};
 pub const AUTO: &str = "auto";
 
 /// How long a request waits for the progress check of the step before it, where the policy goes by
-/// its verdict: a check takes about a second on two cores, and most tools take longer than that.
+/// its verdict. A check writes some fifty tokens, mostly while tools run; what is left of one on a
+/// slow machine is not worth a longer wait, as it is only a model's word about itself.
 const CHECK_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a tier answers that was not chosen.

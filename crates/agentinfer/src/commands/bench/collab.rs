@@ -12,7 +12,7 @@ use agentinfer_runtime::{Runtime, RuntimeOptions, Tier};
 use anyhow::Result;
 use tokio::task::spawn_blocking;
 
-use super::{or, report, unless_interrupted};
+use super::{Questions, or, report, unless_interrupted};
 use crate::config::{Raw, RawEngine};
 use crate::output;
 
@@ -28,22 +28,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     agentinfer bench collab --tasks hotpotqa/tasks.jsonl --corpus hotpotqa/corpus.jsonl \
-    --n 40 --arms large_only,both:check=1 --calls calls.jsonl --competence tuned.json\n  \
+    --n 40 --arms large_only,both:check=1 --calls calls.jsonl --collab-file tuned.json\n  \
     agentinfer bench collab --tasks hotpotqa/tasks.jsonl --corpus hotpotqa/corpus.jsonl \
-    --skip 40 --n 60 --calls calls.jsonl --competence tuned.json --json collab.json")]
+    --skip 40 --n 60 --calls calls.jsonl --collab-file tuned.json --json collab.json")]
 pub(crate) struct Args {
-    /// The questions: JSONL rows of {"id", "question", "answers"}.
-    #[arg(long, value_name = "FILE.jsonl")]
-    tasks: PathBuf,
-    /// What they are answered from; as in `agentinfer run`.
-    #[arg(long, value_name = "DIR|FILE.jsonl")]
-    corpus: PathBuf,
-    /// How many questions of the file to skip.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    skip: usize,
-    /// How many questions to ask then [default: all].
-    #[arg(long, value_name = "N")]
-    n: Option<usize>,
+    #[command(flatten)]
+    questions: Questions,
     /// The policies, separated by commas; the others are compared with the first [default:
     /// large_only,small_only,agent,paper,cumulative,cascade,always_true,large_planner,
     /// large_seeker,random,both].
@@ -61,7 +51,7 @@ pub(crate) struct Args {
     /// Begin with what this file knows of the small model, if it is there, and write what the arm
     /// `agent` or `both`, whichever is last, has learned.
     #[arg(long, value_name = "FILE.json")]
-    competence: Option<PathBuf>,
+    collab_file: Option<PathBuf>,
     /// Write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -94,13 +84,13 @@ async fn measure(args: Args) -> Result<()> {
         engine.tier(Tier::Large, &args.large)?,
     ];
     let options = CollabOptions {
-        tasks: args.tasks,
-        corpus: args.corpus,
-        skip: args.skip,
-        n: args.n,
+        tasks: args.questions.tasks,
+        corpus: args.questions.corpus,
+        skip: args.questions.skip,
+        n: args.questions.n,
         arms: or(args.arms, default_arms()?),
         calls: args.calls,
-        competence: args.competence,
+        competence: args.collab_file,
         models: [tiers[0].name.clone(), tiers[1].name.clone()],
     };
     let names = [(&args.small, "small"), (&args.large, "large")];
