@@ -389,12 +389,12 @@ impl RawModels {
                     bail!("{tier}_url: which of the server's models? Give {tier}_model")
                 }
                 [None, None, ..] => bail!(
-                    "{tier}_model and {tier}_key are of another server's model; give {tier}_url, or \
-                     {tier} for a model of this one"
+                    "{tier}_model and {tier}_key are of another server's model; give {tier}_url, \
+                     or {tier} for a model of this one"
                 ),
                 [Some(_), ..] => bail!(
-                    "{tier}: the {tier} tier is to be run here, and by another server; give {tier}, \
-                     or {tier}_url with {tier}_model"
+                    "{tier}: the {tier} tier is to be run here, and by another server; give \
+                     {tier}, or {tier}_url with {tier}_model"
                 ),
             };
             chosen.push((tier, model));

@@ -204,7 +204,8 @@ impl ChatStream {
     }
 
     /// How each finished answer was served: queue, prefill and decode figures of the engine, in
-    /// order of the choices; nothing of a remote tier. For traces and benchmarks; the API's `usage` is made from it.
+    /// order of the choices; nothing of a remote tier. For traces and benchmarks; the API's `usage`
+    /// is made from it.
     pub fn finishes(&self) -> Vec<&Finish> {
         self.source.finishes()
     }

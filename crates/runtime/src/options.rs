@@ -20,8 +20,8 @@ pub enum TierSource {
     Remote(RemoteOptions),
 }
 
-/// A model that another server runs. Engine, drafts and the rest of [`TierOptions`] are that server's
-/// own business.
+/// A model that another server runs. Engine, drafts and the rest of [`TierOptions`] are that
+/// server's own business.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RemoteOptions {
     /// Its address, up to and including `/v1` (which is added where it is missing).

@@ -102,8 +102,8 @@ impl Source {
         }
     }
 
-    /// A finished answer in the tokens of this process's model: its prompt, the text that it is kept
-    /// under, and what was generated.
+    /// A finished answer in the tokens of this process's model: its prompt, the text that it is
+    /// kept under, and what was generated.
     pub(crate) fn tokens(
         &self,
         index: usize,
@@ -115,7 +115,8 @@ impl Source {
         }
     }
 
-    /// Says when the session should come back, in seconds. Another server knows what its client knew.
+    /// Says when the session should come back, in seconds. Another server knows what its client
+    /// knew.
     pub(crate) fn expect_return(&self, session: u64, seconds: f64) {
         if let Self::Engine(answer) = self {
             answer.tier.handle.expect_return(session, seconds);

@@ -67,6 +67,25 @@ fn session(task: usize, trial: usize) -> Value {
     ]})
 }
 
+/// What a row says of sessions that an echo would guess right.
+fn check_echoes(row: &SamRow) {
+    assert_eq!(
+        (row.budget, row.within_budget, row.gain_by_peer),
+        (None, None, None)
+    );
+    match &row.arm[..] {
+        "off" => assert_eq!((row.ote, row.drafted), (1.0, 0)),
+        _ if row.set == "calls" => {}
+        _ => {
+            // Nineteen words and the end: 4 + 4 + 4 + 4 + 4, or 9 + 9 + 2.
+            let (steps, accepted) = if row.max_draft == 3 { (5, 15) } else { (3, 17) };
+            let each = [20, steps, accepted, steps * row.max_draft as u64];
+            let all = [row.tokens, row.steps, row.accepted, row.drafted];
+            assert_eq!(all, each.map(|count| count * row.calls), "{row:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn sets_are_replayed_in_every_mode_and_length() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -102,23 +121,7 @@ async fn sets_are_replayed_in_every_mode_and_length() {
             .any(|note| note.contains("calls: too few tasks")),
         "{notes:?}"
     );
-    for row in &results.sets {
-        assert_eq!(
-            (row.budget, row.within_budget, row.gain_by_peer),
-            (None, None, None)
-        );
-        match &row.arm[..] {
-            "off" => assert_eq!((row.ote, row.drafted), (1.0, 0)),
-            _ if row.set == "calls" => {}
-            _ => {
-                // Nineteen words and the end: 4 + 4 + 4 + 4 + 4, or 9 + 9 + 2.
-                let (steps, accepted) = if row.max_draft == 3 { (5, 15) } else { (3, 17) };
-                let each = [20, steps, accepted, steps * row.max_draft as u64];
-                let all = [row.tokens, row.steps, row.accepted, row.drafted];
-                assert_eq!(all, each.map(|count| count * row.calls), "{row:?}");
-            }
-        }
-    }
+    results.sets.iter().for_each(check_echoes);
     let calls_of = |mode| {
         let mut rows = results.sets.iter();
         rows.find(|row| row.mode == mode && row.set == "talks trials=all")

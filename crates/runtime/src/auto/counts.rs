@@ -11,8 +11,8 @@ use crate::Tier;
 pub struct AutoStats {
     /// Steps that were answered, by the tier that did and a word for why.
     pub steps: BTreeMap<(Tier, &'static str), u64>,
-    /// Times that a tier could not answer and the other one was asked instead, by the tier that could
-    /// not.
+    /// Times that a tier could not answer and the other one was asked instead, by the tier that
+    /// could not.
     pub fallbacks: BTreeMap<Tier, u64>,
     /// Progress checks that were asked.
     pub checks: u64,

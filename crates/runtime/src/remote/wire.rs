@@ -76,7 +76,7 @@ enum Failed {
     Refused(RuntimeError),
 }
 
-/// Where chats go, given the address up to and including `/v1` (which is added where it is missing).
+/// Where chats go, given the address up to and including `/v1` (added where it is missing).
 ///
 /// # Errors
 /// Says what is wrong with an address.
