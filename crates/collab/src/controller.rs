@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::bursts::Bursts;
-use crate::{Competence, Outcome, Policy, Role, Step, Tier};
+use crate::{AgentOptions, Competence, Outcome, Policy, Role, Step, Tier};
 
 /// A kind of steps that the small tier is not worth trying at is tried again after so many, so
 /// that it is known when that changes.
@@ -165,7 +165,8 @@ impl Controller {
             return None;
         }
         let stands = self.stands(kind, outcome, competence);
-        competence.note_kept(kind, stands);
+        let trusted = competence.probability(kind, outcome) >= self.confidence();
+        competence.note_kept(kind, trusted);
         let learns = matches!(self.policy, Policy::Agent(_));
         let reason = match stands {
             false if attempt.repeatable => Reason::Doubt,
@@ -216,10 +217,19 @@ impl Controller {
         }
     }
 
+    /// The probability from which on our policy lets a small step stand. What the other policies'
+    /// steps teach is of use to it only if it is measured by the same.
+    fn confidence(&self) -> f64 {
+        match self.policy {
+            Policy::Agent(options) => options.confidence,
+            _ => AgentOptions::default().confidence,
+        }
+    }
+
     /// Whether a step that the small tier took is good enough.
     fn stands(&self, kind: &str, outcome: &Outcome, competence: &Competence) -> bool {
         match self.policy {
-            Policy::Agent(options) => competence.probability(kind, outcome) >= options.confidence,
+            Policy::Agent(_) => competence.probability(kind, outcome) >= self.confidence(),
             Policy::Cascade => outcome.is_progress(),
             Policy::Both { .. } => false,
             _ => true,

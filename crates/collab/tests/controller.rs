@@ -225,6 +225,31 @@ fn a_kind_that_the_small_tier_cannot_do_is_probed_from_time_to_time() {
     assert_eq!((count(Reason::Probe), count(Reason::Incompetent)), (4, 60));
 }
 
+#[test]
+fn what_both_tiers_do_teaches_which_kinds_to_try() {
+    let mut competence = Competence::default();
+    let step = |kind: &str| Step::new(Role::Seeker, kind).repeatable();
+    let mut both = Controller::new(policy("both"), 0);
+    for _ in 0..40 {
+        for (kind, same) in [("plan", true), ("write", false)] {
+            let small = both.begin(&step(kind), &competence);
+            let outcome = |tier: Tier, same| Outcome {
+                seconds: if tier == Tier::Small { 1.0 } else { 2.0 },
+                same,
+                ..checked(true)
+            };
+            let first = outcome(Tier::Small, None);
+            let large = both.finish(small, &first, &mut competence);
+            let second = outcome(Tier::Large, Some(same));
+            both.finish(large.expect("both"), &second, &mut competence);
+        }
+    }
+    let mut agent = Controller::new(Policy::default(), 0);
+    for (kind, tier) in [("plan", Tier::Small), ("write", Tier::Large)] {
+        assert_eq!(agent.begin(&step(kind), &competence).tier(), tier, "{kind}");
+    }
+}
+
 fn steps() -> impl Strategy<Value = Step> {
     let roles = prop_oneof![
         Just(Role::Planner),
