@@ -29,7 +29,7 @@ pub(crate) struct Args {
     model: String,
     /// A smaller model that takes the steps it is good enough for, as --collab says; with --server,
     /// the server's name for it.
-    #[arg(long, env = "AGENTINFER_SMALL_MODEL", value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL")]
     small: Option<String>,
     /// Who takes which step, the model or the smaller one: agent, paper, cumulative, cascade or a
     /// control such as large_only [default: agent].
@@ -73,18 +73,21 @@ pub(crate) struct Thinker {
 impl Thinker {
     /// Loads the model or finds its server.
     pub(crate) async fn start(args: &Args) -> Result<Self> {
-        let kept = args.kept()?;
-        let collab = args.small.as_ref().map(|small| {
-            let known = kept.clone().map(|(_, mut kept)| kept.of(TENANT).clone());
-            Collab {
-                small: small.clone(),
-                large: args.model.clone(),
-                competence: Arc::new(Mutex::new(known.unwrap_or_default())),
-                ..Collab::new(args.collab.unwrap_or_default())
-            }
+        let mut kept = args.kept()?;
+        // In this process the models go by their tiers.
+        let collab = kept.as_mut().map(|(_, kept)| Collab {
+            competence: Arc::new(Mutex::new(kept.of(TENANT).clone())),
+            ..Collab::new(args.collab.unwrap_or_default())
         });
-        let models = args.small.iter().chain([&args.model]);
         if let Some(server) = &args.server {
+            let models = args.small.iter().chain([&args.model]);
+            let collab = collab
+                .zip(args.small.clone())
+                .map(|(collab, small)| Collab {
+                    small,
+                    large: args.model.clone(),
+                    ..collab
+                });
             let llm = HttpLlm::new(server, args.server_key.clone(), &args.model)?;
             let file = ModelFile {
                 path: server.clone(),
@@ -120,11 +123,7 @@ impl Thinker {
         Ok(Self {
             llm: Arc::new(InProcess::new(runtime.clone(), name)),
             files,
-            // In this process the models go by their tiers.
-            collab: collab.map(|collab| Collab {
-                competence: collab.competence,
-                ..Collab::new(collab.policy)
-            }),
+            collab,
             kept,
             runtime: Some(runtime),
         })

@@ -232,22 +232,17 @@ impl Competence {
     /// under the ROC curve (0.5 is chance), and over how many steps. None while there were not
     /// both.
     pub fn auc(&self) -> Option<(f64, usize)> {
-        let of = |wanted: bool| {
-            let labelled = self.labelled.iter();
-            labelled
-                .filter(move |(_, same)| *same == wanted)
-                .map(|(p, _)| *p)
-        };
-        let pairs = of(true).count() * of(false).count();
-        let above: f64 = of(true)
-            .flat_map(|right| of(false).map(move |wrong| (right, wrong)))
-            .map(|(right, wrong)| match right.total_cmp(&wrong) {
-                std::cmp::Ordering::Greater => 1.0,
-                std::cmp::Ordering::Equal => 0.5,
-                std::cmp::Ordering::Less => 0.0,
-            })
-            .sum();
-        (pairs > 0).then(|| (above / pairs as f64, self.labelled.len()))
+        let mut labelled = self.labelled.clone();
+        labelled.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let (mut right, mut wrong, mut above) = (0_usize, 0_usize, 0.0);
+        for tied in labelled.chunk_by(|one, other| one.0 == other.0) {
+            let same = tied.iter().filter(|(_, same)| *same).count();
+            // A pair that is told apart by nothing is half right.
+            above += same as f64 * (wrong as f64 + (tied.len() - same) as f64 / 2.0);
+            right += same;
+            wrong += tied.len() - same;
+        }
+        (right * wrong > 0).then(|| (above / (right * wrong) as f64, labelled.len()))
     }
 
     fn kind_mut(&mut self, name: &str) -> Option<&mut Kind> {

@@ -164,9 +164,14 @@ impl Controller {
             self.move_on(tier, outcome, true);
             return None;
         }
-        let stands = self.stands(kind, outcome, competence);
         let trusted = competence.probability(kind, outcome) >= self.confidence();
         competence.note_kept(kind, trusted);
+        let stands = match self.policy {
+            Policy::Agent(_) => trusted,
+            Policy::Cascade => outcome.is_progress(),
+            Policy::Both { .. } => false,
+            _ => true,
+        };
         let learns = matches!(self.policy, Policy::Agent(_));
         let reason = match stands {
             false if attempt.repeatable => Reason::Doubt,
@@ -223,16 +228,6 @@ impl Controller {
         match self.policy {
             Policy::Agent(options) => options.confidence,
             _ => AgentOptions::default().confidence,
-        }
-    }
-
-    /// Whether a step that the small tier took is good enough.
-    fn stands(&self, kind: &str, outcome: &Outcome, competence: &Competence) -> bool {
-        match self.policy {
-            Policy::Agent(_) => competence.probability(kind, outcome) >= self.confidence(),
-            Policy::Cascade => outcome.is_progress(),
-            Policy::Both { .. } => false,
-            _ => true,
         }
     }
 

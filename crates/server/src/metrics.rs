@@ -136,21 +136,8 @@ const GAUGES: [&str; 10] = [
 /// Every statistic of every engine, so that one added there shows here. Written as text because
 /// seconds are fractions, and the counters of `metrics` are integers.
 fn engine_text(tiers: &[TierStats]) -> String {
-    let mut text = String::new();
-    let rows: Vec<_> = tiers
-        .iter()
-        .map(|tier| (labels(tier.tier, &tier.model), samples(tier)))
-        .collect();
-    // The samples of one metric must stand together, whichever tier they are of.
-    for index in 0..rows.first().map_or(0, |(_, samples)| samples.len()) {
-        let (name, kind, _) = &rows[0].1[index];
-        text += &format!("# TYPE agentinfer_engine_{name} {kind}\n");
-        for (labels, samples) in &rows {
-            let value = samples[index].2;
-            text += &format!("agentinfer_engine_{name}{{{labels}}} {value}\n");
-        }
-    }
-    text
+    let row = |tier: &TierStats| (labels(tier.tier, &tier.model), samples(tier));
+    rows_text("engine", &tiers.iter().map(row).collect::<Vec<_>>())
 }
 
 /// What was passed on to other servers.
@@ -160,25 +147,31 @@ fn remote_text(remotes: &[RemoteStats]) -> String {
         BreakerState::HalfOpen => 1,
         BreakerState::Open => 2,
     };
-    let samples = |remote: &RemoteStats| {
-        [
+    let row = |remote: &RemoteStats| {
+        let samples = [
             ("requests_total", "counter", remote.requests),
             ("retries_total", "counter", remote.retries),
             ("failures_total", "counter", remote.failures),
             ("running", "gauge", remote.running),
             ("breaker", "gauge", breaker(remote)),
-        ]
+        ];
+        let sample = |(name, kind, value): (&str, _, u64)| (name.to_owned(), kind, value as f64);
+        let samples = samples.into_iter().map(sample).collect();
+        (labels(remote.tier, &remote.model), samples)
     };
+    rows_text("remote", &remotes.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The samples of several tiers, each with its labels and with the same names in the same order.
+fn rows_text(group: &str, rows: &[(String, Vec<Sample>)]) -> String {
     let mut text = String::new();
-    // The samples of one metric must stand together.
-    for index in 0..remotes.first().map_or(0, |first| samples(first).len()) {
-        for (at, remote) in remotes.iter().enumerate() {
-            let (name, kind, value) = samples(remote)[index];
-            if at == 0 {
-                text += &format!("# TYPE agentinfer_remote_{name} {kind}\n");
-            }
-            let labels = labels(remote.tier, &remote.model);
-            text += &format!("agentinfer_remote_{name}{{{labels}}} {value}\n");
+    // The samples of one metric must stand together, whichever tier they are of.
+    for index in 0..rows.first().map_or(0, |(_, samples)| samples.len()) {
+        let (name, kind, _) = &rows[0].1[index];
+        text += &format!("# TYPE agentinfer_{group}_{name} {kind}\n");
+        for (labels, samples) in rows {
+            let value = samples[index].2;
+            text += &format!("agentinfer_{group}_{name}{{{labels}}} {value}\n");
         }
     }
     text

@@ -61,10 +61,12 @@ impl Arm {
         let seconds = begun.elapsed().as_secs_f64();
         let (answer, totals, steps, error) = match report {
             Ok(report) => (report.answer, report.totals, report.steps, None),
-            Err(error) => {
-                let nothing = (String::new(), Totals::default(), Vec::new());
-                (nothing.0, nothing.1, nothing.2, Some(error.to_string()))
-            }
+            Err(error) => (
+                String::new(),
+                Totals::default(),
+                Vec::new(),
+                Some(error.to_string()),
+            ),
         };
         let score = Score::of(&answer, &task.answers);
         TaskRow {

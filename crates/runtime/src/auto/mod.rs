@@ -152,9 +152,8 @@ impl Runtime {
 
     /// What the model [`AUTO`] has done; none where there is one tier only.
     pub fn auto_stats(&self) -> Option<AutoStats> {
-        let auc = self.sessions.lock().competences.auc();
         let stats = || AutoStats {
-            auc,
+            auc: self.sessions.lock().competences.auc(),
             ..self.collab.counts.snapshot()
         };
         (self.tiers.len() > 1).then(stats)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agentinfer_engine::{Completion, EngineError, Event, Hints, Request, Token};
+use agentinfer_engine::{Completion, EngineError, Event, FinishReason, Hints, Request, Token};
 
 use super::FollowUp;
 use super::counts::Counts;
@@ -63,6 +63,7 @@ impl Drop for Prewarm {
                 finished = Some(finish);
             }
         }
+        let finished = finished.filter(|finish| finish.reason != FinishReason::NoRoom);
         self.counts.add(|counts| match finished {
             Some(finish) => {
                 let tokens = finish.prompt_tokens - finish.cached_tokens;
@@ -83,8 +84,7 @@ fn prefill_only(
     let request = Request {
         session: Some(session),
         hints,
-        // The last token's row is computed with its cell, so one token costs no pass of its own.
-        ..Request::new(tokens).max_tokens(1)
+        ..Request::new(tokens).max_tokens(0)
     };
     tier.handle.submit(request)
 }

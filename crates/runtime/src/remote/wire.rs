@@ -113,7 +113,8 @@ async fn open(
     mut pass: Pass,
 ) -> Result<(Response, Pass), RuntimeError> {
     let mut wait = server.options.timing.retry;
-    for retries_left in (0..=RETRIES).rev() {
+    let mut retries = 0;
+    loop {
         let message = match send(&server, &request).await {
             Ok(response) => return Ok((response, pass)),
             Err(Failed::Refused(error)) => {
@@ -127,7 +128,7 @@ async fn open(
             Err(Failed::Passing(message, asked)) => {
                 pass.failed();
                 let wait = asked.unwrap_or_default().max(wait);
-                if retries_left == 0 || wait > LONGEST_WAIT {
+                if retries == RETRIES || wait > LONGEST_WAIT {
                     return Err(server.failed(message));
                 }
                 tracing::debug!(tier = %server.tier, message, "sent again");
@@ -135,12 +136,11 @@ async fn open(
                 message
             }
         };
-        wait *= GROWTH;
+        (retries, wait) = (retries + 1, wait * GROWTH);
         // Meanwhile it may have been found to fail.
         pass = Pass::new(&server).ok_or_else(|| server.failed(message))?;
         server.retries.fetch_add(1, Relaxed);
     }
-    unreachable!("the last attempt returns")
 }
 
 async fn send(server: &RemoteTier, request: &ChatCompletionRequest) -> Result<Response, Failed> {
