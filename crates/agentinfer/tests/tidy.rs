@@ -33,6 +33,7 @@ const STOREYS: [&[&str]; 6] = [
     &["agentinfer-runtime"],
     &[
         "agentinfer-chat",
+        "agentinfer-compress",
         "agentinfer-engine",
         "agentinfer-llama",
         "agentinfer-memory",

@@ -3,6 +3,7 @@
 //! | File | What it knows |
 //! |---|---|
 //! | `collab/` | policies of AgentCollab and their controls on the same questions |
+//! | `compress/` | how much of recorded sessions is served, and what is lost |
 //! | `engine/` | the engine's speed beside llama.cpp's own programs |
 //! | `research.rs` | the research agent over a file of questions: quality, tokens, time |
 //! | `sam/` | drafters on recorded sessions, without a model |
@@ -21,6 +22,7 @@
 //! ```
 
 pub mod collab;
+pub mod compress;
 pub mod decisions;
 pub mod engine;
 mod error;

@@ -1,6 +1,7 @@
 //! `agentinfer bench`: measurements, and reports that programs can read.
 
 mod collab;
+mod compress;
 mod sam;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::think::{self, Thinker};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Collab(Box<collab::Args>),
+    Compress(compress::Args),
     Engine(EngineArgs),
     Research(Box<ResearchArgs>),
     Sam(sam::Args),
@@ -218,6 +220,7 @@ impl SchedArgs {
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Collab(args) => collab::run(*args),
+        Command::Compress(args) => wait(compress::run(args)),
         Command::Engine(args) => wait(engine(args)),
         Command::Research(args) => wait(agent(*args)),
         Command::Sam(args) => wait(sam::run(args)),

@@ -16,7 +16,7 @@ mod arm;
 mod budget;
 mod options;
 mod peer;
-mod recording;
+pub(crate) mod recording;
 mod replay;
 mod results;
 mod set;

@@ -45,26 +45,26 @@ impl FromStr for Trials {
 
 /// A file of transcripts, or a trace of calls.
 #[derive(Clone, Debug)]
-pub(super) struct Recording {
+pub(crate) struct Recording {
     /// The file's or folder's name without extension.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// In order of arrival; each has a call at least.
-    pub(super) sessions: Vec<TextSession>,
+    pub(crate) sessions: Vec<TextSession>,
 }
 
 /// A session as text.
 #[derive(Clone, Debug)]
-pub(super) struct TextSession {
+pub(crate) struct TextSession {
     /// What the recording calls it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Several sessions may try the same task.
-    pub(super) task: String,
-    pub(super) turns: Turns,
+    pub(crate) task: String,
+    pub(crate) turns: Turns,
 }
 
 /// What was said in a session.
 #[derive(Clone, Debug)]
-pub(super) enum Turns {
+pub(crate) enum Turns {
     /// One conversation; each message of the assistant answers those before it.
     Messages(Vec<Message>),
     /// Calls with their own prompts, in order of time.
@@ -85,7 +85,7 @@ impl Recording {
     ///
     /// # Errors
     /// [`BenchError::Read`], and [`BenchError::Trace`] for a malformed line and for no session.
-    pub(super) fn transcripts(path: &Path) -> Result<Self, BenchError> {
+    pub(crate) fn transcripts(path: &Path) -> Result<Self, BenchError> {
         let content = read(path)?;
         let mut sessions = Vec::new();
         for line in lines(path, &content) {
@@ -107,7 +107,7 @@ impl Recording {
     ///
     /// # Errors
     /// As for transcripts.
-    pub(super) fn calls(path: &Path) -> Result<Self, BenchError> {
+    pub(crate) fn calls(path: &Path) -> Result<Self, BenchError> {
         let mut sessions: BTreeMap<String, Vec<TextCall>> = BTreeMap::new();
         for file in files(path)? {
             let content = read(&file)?;
@@ -145,7 +145,7 @@ impl Recording {
     }
 
     /// The sessions that are played: so many of each task, and of those the first `limit`.
-    pub(super) fn chosen(&self, trials: Trials, limit: Option<usize>) -> Vec<&TextSession> {
+    pub(crate) fn chosen(&self, trials: Trials, limit: Option<usize>) -> Vec<&TextSession> {
         let most = match trials {
             Trials::First(most) => most,
             Trials::All => usize::MAX,
