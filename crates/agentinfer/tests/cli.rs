@@ -294,12 +294,22 @@ fn remembered(home: &Path) -> String {
     assert!(store.write(Record::Indexed {
         tenant: 0xab,
         session: "s1".to_owned(),
-        at: SegmentKey { tokenizer: 5, key: 1 },
+        at: SegmentKey {
+            tokenizer: 5,
+            key: 1
+        },
     }));
     let past = past(home);
     for key in [1, 2] {
         let tokens = vec![key as u32; 20];
-        assert!(past.index(NAMESPACE, Session { key, opening: 2, tokens }));
+        assert!(past.index(
+            NAMESPACE,
+            Session {
+                key,
+                opening: 2,
+                tokens
+            }
+        ));
     }
     let cells = home.join("cells/0123");
     fs::create_dir_all(&cells).unwrap();
@@ -322,15 +332,31 @@ fn sessions_are_listed_shown_searched_and_exported() {
     let _store = store(home.path());
     let run = |args: &[&str]| success(home.path(), &[args, &["--config", &config]].concat());
     let listed = run(&["sessions", "list"]);
-    assert!(listed.contains("SESSION") && listed.contains("Who built the"), "{listed}");
-    assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
+    assert!(
+        listed.contains("SESSION") && listed.contains("Who built the"),
+        "{listed}"
+    );
+    assert!(
+        listed.lines().all(|line| line.chars().count() <= 80),
+        "{listed}"
+    );
     let rows: serde_json::Value =
         serde_json::from_str(&run(&["sessions", "list", "--tenant", "ab", "--json"])).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 2);
-    assert_eq!((&rows[1]["session"], &rows[1]["tenant"]), (&"s1".into(), &"ab".into()));
-    assert_eq!(run(&["sessions", "list", "--tenant", "cd", "--json"]).trim(), "[]");
+    assert_eq!(
+        (&rows[1]["session"], &rows[1]["tenant"]),
+        (&"s1".into(), &"ab".into())
+    );
+    assert_eq!(
+        run(&["sessions", "list", "--tenant", "cd", "--json"]).trim(),
+        "[]"
+    );
     let shown = run(&["sessions", "show", "task-1"]);
-    for told in ["session s1 of tenant ab", "[1] tool search, 7 tokens, handle r1", "Ada Berg"] {
+    for told in [
+        "session s1 of tenant ab",
+        "[1] tool search, 7 tokens, handle r1",
+        "Ada Berg",
+    ] {
         assert!(shown.contains(told), "{told} in {shown}");
     }
     for words in [&["built by"][..], &["望远镜"], &["ADA", "\"built by\""]] {
@@ -350,7 +376,10 @@ fn commands_about_sessions_say_what_is_wrong() {
     assert!(said.contains("--memory-dir"), "{said}");
     let none = home.path().join("none").display().to_string();
     let said = failure(home.path(), &["sessions", "list", "--memory-dir", &none], 1);
-    assert!(said.contains("no store of sessions in") && said.contains(&none), "{said}");
+    assert!(
+        said.contains("no store of sessions in") && said.contains(&none),
+        "{said}"
+    );
     let config = remembered(home.path());
     let with = |args: &[&'static str]| [args, &["--config"]].concat();
     let fail = |args: &[&'static str], code| {
@@ -358,7 +387,10 @@ fn commands_about_sessions_say_what_is_wrong() {
         failure(home.path(), &[&args[..], &[&config]].concat(), code)
     };
     let said = fail(&["sessions", "show", "s3"], 1);
-    assert!(said.contains("`s3`") && said.contains("sessions list"), "{said}");
+    assert!(
+        said.contains("`s3`") && said.contains("sessions list"),
+        "{said}"
+    );
     let said = fail(&["sessions", "erase", "--yes"], 2);
     assert!(said.contains("<ID>"), "{said}");
     let said = fail(&["sessions", "list", "--tenant", "me"], 2);
@@ -383,7 +415,11 @@ fn erasing_reaches_every_folder() {
     let home = home();
     let config = remembered(home.path());
     let erase = |what: &[&str]| {
-        let args = [&["sessions", "erase", "--yes", "--json", "--config", &config], what].concat();
+        let args = [
+            &["sessions", "erase", "--yes", "--json", "--config", &config],
+            what,
+        ]
+        .concat();
         let told: serde_json::Value = serde_json::from_str(&success(home.path(), &args)).unwrap();
         told
     };
@@ -401,12 +437,20 @@ fn erasing_reaches_every_folder() {
     assert_eq!(tokens(), 20);
     // It is not known which tokens are those of the other one, so all of its tenant go.
     let told = erase(&["s2", "--tenant", "ab"]);
-    assert_eq!((&told["sessions"], &told["past_sessions"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&told["sessions"], &told["past_sessions"]),
+        (&1.into(), &1.into())
+    );
     assert_eq!(tokens(), 0);
     let config = remembered(home.path());
-    let args = ["sessions", "erase", "--tenant", "ab", "--yes", "--config", &config];
+    let args = [
+        "sessions", "erase", "--tenant", "ab", "--yes", "--config", &config,
+    ];
     let said = success(home.path(), &args);
-    assert!(said.contains("2 sessions") && said.contains("of 2 past"), "{said}");
+    assert!(
+        said.contains("2 sessions") && said.contains("of 2 past"),
+        "{said}"
+    );
     assert_eq!(store(home.path()).stats().sessions, 0);
 }
 

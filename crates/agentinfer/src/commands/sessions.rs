@@ -124,7 +124,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
 
 fn tenant(text: &str) -> Result<u64, String> {
     let digits = u64::from_str_radix(text, 16);
-    digits.map_err(|_| "a tenant is a number in hexadecimal, as `sessions list` shows it".to_owned())
+    digits
+        .map_err(|_| "a tenant is a number in hexadecimal, as `sessions list` shows it".to_owned())
 }
 
 impl Place {
@@ -150,7 +151,9 @@ impl Place {
             0 => bail!("there is no session `{name}`; `agentinfer sessions list` shows them"),
             1 => Ok(found.remove(0)),
             _ => {
-                let which = found.iter().map(|it| format!("{} of tenant {:x}", it.id, it.tenant));
+                let which = found
+                    .iter()
+                    .map(|it| format!("{} of tenant {:x}", it.id, it.tenant));
                 let which = which.collect::<Vec<_>>().join(", ");
                 bail!("several sessions are called `{name}`: {which}; give an id and --tenant")
             }
@@ -223,7 +226,10 @@ fn show(args: &ShowArgs) -> Result<()> {
         if let Some(calls) = &turn.calls {
             output::line(format_args!("calls: {calls}"))?;
         }
-        let short = history.distilled.iter().find(|it| Some(&it.handle) == turn.handle.as_ref());
+        let short = history
+            .distilled
+            .iter()
+            .find(|it| Some(&it.handle) == turn.handle.as_ref());
         if let Some(short) = short {
             output::line(format_args!("-- distilled to {} tokens:", short.tokens))?;
             output::line(&short.text)?;
@@ -236,7 +242,10 @@ fn show(args: &ShowArgs) -> Result<()> {
 fn heading(stored: &StoredTurn) -> String {
     let turn = &stored.turn;
     let tool = turn.tool.as_ref().map(|tool| format!(" {tool}"));
-    let handle = turn.handle.as_ref().map(|handle| format!(", handle {handle}"));
+    let handle = turn
+        .handle
+        .as_ref()
+        .map(|handle| format!(", handle {handle}"));
     format!(
         "[{}] {}{}, {} tokens{}",
         stored.at,
@@ -249,7 +258,10 @@ fn heading(stored: &StoredTurn) -> String {
 
 fn search(args: &SearchArgs) -> Result<()> {
     let query = args.text.join(" ");
-    let hits = args.place.reader()?.search(args.place.tenant, &query, args.limit)?;
+    let hits = args
+        .place
+        .reader()?
+        .search(args.place.tenant, &query, args.limit)?;
     if args.json {
         return output::json(&hits.iter().map(hit).collect::<Vec<_>>());
     }
@@ -259,7 +271,9 @@ fn search(args: &SearchArgs) -> Result<()> {
     for hit in hits {
         let turn = hit.at.map(|at| format!(" [{at}]")).unwrap_or_default();
         let begin = format!("{}{turn} {}: ", hit.session, hit.role);
-        let left = COLUMNS.saturating_sub(begin.chars().count()).max(TITLE_COLUMNS);
+        let left = COLUMNS
+            .saturating_sub(begin.chars().count())
+            .max(TITLE_COLUMNS);
         output::line(format_args!("{begin}{}", cut(&hit.title, left)))?;
         output::line(format_args!("  {}", cut(&hit.excerpt, COLUMNS - 2)))?;
     }

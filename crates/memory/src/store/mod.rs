@@ -47,11 +47,11 @@ const MOST_WAITING: usize = 256;
 const MOST_WAITING_BYTES: u64 = 64 << 20;
 
 /// A record may have a part of the store's bytes, so that room for it can always be made: with its
-/// index it takes up to three times its own.
-const PARTS_PER_RECORD: u64 = 32;
+/// index, and what of the index is merged when it comes, it takes some ten times its own.
+const PARTS_PER_RECORD: u64 = 64;
 
-/// The fewest bytes that a store works with.
-const LEAST_BYTES: u64 = 1 << 20;
+/// The fewest bytes that a store works with: the index is merged in steps of about a megabyte.
+const LEAST_BYTES: u64 = 16 << 20;
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -59,7 +59,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Bytes of the file; less than a MiB counts as one. The log beside it takes some MiB more.
+    /// Bytes of the file; less than 16 MiB count as that. The log beside it takes some MiB more.
     pub bytes: u64,
     /// How long a session is kept after it was last used. It is looked for when something is
     /// written, and at the start.

@@ -68,7 +68,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     // The store last: it knows what is to be erased from the others, should one of them fail.
-    let past_sessions = segments.map(|it| target.erase_past(&store, &it)).transpose()?;
+    let past_sessions = segments
+        .map(|it| target.erase_past(&store, &it))
+        .transpose()?;
     let cell_bytes = cells.map(|cells| cells.remove()).transpose()?;
     let erased = match &target.session {
         Some(session) => store.erase(target.tenant, session)?,
