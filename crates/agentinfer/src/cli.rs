@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, doctor, index, models, run, sched, serve};
+use crate::commands::{bench, doctor, index, models, run, sched, serve, sessions};
 
 /// Inference for LLM agents: an engine, an OpenAI-compatible server and a deep-research agent.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Index(index::Args),
     #[command(subcommand)]
     Sched(sched::Command),
+    #[command(subcommand)]
+    Sessions(sessions::Command),
     #[command(subcommand)]
     Bench(bench::Command),
     Doctor(doctor::Args),

@@ -51,6 +51,9 @@ pub(crate) struct Raw {
     pub(crate) engine: RawEngine,
     #[command(flatten)]
     pub(crate) collab: RawCollab,
+    /// Only commands about past sessions have its options.
+    #[arg(skip)]
+    pub(crate) memory: RawMemory,
 }
 
 /// `[models]`: which model serves which tier.
@@ -227,6 +230,20 @@ pub(crate) struct RawCollab {
     pub(crate) file: Option<PathBuf>,
 }
 
+/// `[memory]`: what is remembered of sessions.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawMemory {
+    /// Folder in which sessions are kept [default: none].
+    #[arg(
+        id = "memory_dir",
+        long = "memory-dir",
+        env = "AGENTINFER_MEMORY_DIR",
+        value_name = "DIR"
+    )]
+    pub(crate) dir: Option<PathBuf>,
+}
+
 /// Something that is done or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -269,6 +286,7 @@ impl Raw {
             server,
             engine,
             collab,
+            memory,
         } = self;
         Self {
             models: RawModels {
@@ -314,6 +332,9 @@ impl Raw {
                 policy: collab.policy.or(below.collab.policy),
                 prewarm: collab.prewarm.or(below.collab.prewarm),
                 file: collab.file.or(below.collab.file),
+            },
+            memory: RawMemory {
+                dir: memory.dir.or(below.memory.dir),
             },
         }
     }

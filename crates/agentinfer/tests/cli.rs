@@ -9,6 +9,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use agentinfer_memory::{
+    Namespace, Record, SegmentKey, Segments, Session, Store, StoreLimits, Turn, Turns,
+};
 use tempfile::TempDir;
 
 /// The command with an empty home and nothing of ours in its environment.
@@ -112,6 +115,19 @@ fn help_teaches() {
             &["Examples:", "--at", "highest score", "--json"],
         ),
         (&["sched", "show", "--help"], &["Example:", "--html"]),
+        (
+            &["sessions", "--help"],
+            &["list", "show", "search", "export", "erase", "[memory]"],
+        ),
+        (
+            &["sessions", "list", "--help"],
+            &["Example:", "AGENTINFER_MEMORY_DIR", "--tenant"],
+        ),
+        (&["sessions", "search", "--help"], &["Examples:", "--limit"]),
+        (
+            &["sessions", "erase", "--help"],
+            &["Examples:", "--yes", "--corpus-dir", "--offload-dir"],
+        ),
         (&["doctor", "--help"], &["Exits with 1", "--json"]),
     ] {
         let help = success(home.path(), args);
@@ -230,6 +246,212 @@ fn a_corpus_is_indexed_once() {
     assert!(written["passages"].as_u64().unwrap() >= 12, "{written}");
     let said = failure(home.path(), &args, 1);
     assert!(said.contains(out), "{said}");
+}
+
+const NAMESPACE: Namespace = Namespace {
+    tenant: 0xab,
+    tokenizer: 5,
+};
+
+fn store(home: &Path) -> Store {
+    let limits = StoreLimits {
+        bytes: 1 << 30,
+        age: std::time::Duration::MAX,
+    };
+    Store::open(&home.join("memory"), limits).unwrap()
+}
+
+fn past(home: &Path) -> Segments {
+    Segments::open(&home.join("corpus"), 1 << 30).unwrap()
+}
+
+/// Two sessions of a tenant, one of which is in the corpus too, KV cells, and a configuration file
+/// that says where all this is.
+fn remembered(home: &Path) -> String {
+    let turn = |role: &str, text: &str| Turn {
+        role: role.to_owned(),
+        text: text.to_owned(),
+        tokens: 7,
+        ..Turn::default()
+    };
+    let found = Turn {
+        tool: Some("search".to_owned()),
+        handle: Some("r1".to_owned()),
+        ..turn("tool", "Built by Ada Berg. 望远镜在北京。")
+    };
+    let told = [turn("user", "Who built the Solberg Telescope?"), found];
+    let store = store(home);
+    for (session, name, tenant) in [("s1", Some("task-1"), 0xab), ("s2", None, 0xab)] {
+        assert!(store.write(Record::Turns(Turns {
+            tenant,
+            session: session.to_owned(),
+            name: name.map(str::to_owned),
+            model: "qwen".to_owned(),
+            from: 0,
+            turns: told.to_vec(),
+        })));
+    }
+    assert!(store.write(Record::Indexed {
+        tenant: 0xab,
+        session: "s1".to_owned(),
+        at: SegmentKey {
+            tokenizer: 5,
+            key: 1
+        },
+    }));
+    let past = past(home);
+    for key in [1, 2] {
+        let tokens = vec![key as u32; 20];
+        assert!(past.index(
+            NAMESPACE,
+            Session {
+                key,
+                opening: 2,
+                tokens
+            }
+        ));
+    }
+    let cells = home.join("cells/0123");
+    fs::create_dir_all(&cells).unwrap();
+    fs::write(cells.join("lock"), b"").unwrap();
+    fs::write(cells.join("some.kv"), [0; 100]).unwrap();
+    let [memory, corpus, offload] = ["memory", "corpus", "cells"].map(|name| home.join(name));
+    let config = home.join("agentinfer.toml");
+    let text = format!(
+        "[memory]\ndir = {memory:?}\n[engine]\ncorpus_dir = {corpus:?}\noffload_dir = {offload:?}\n"
+    );
+    fs::write(&config, text).unwrap();
+    config.display().to_string()
+}
+
+#[test]
+fn sessions_are_listed_shown_searched_and_exported() {
+    let home = home();
+    let config = remembered(home.path());
+    // Also while a server writes.
+    let _store = store(home.path());
+    let run = |args: &[&str]| success(home.path(), &[args, &["--config", &config]].concat());
+    let listed = run(&["sessions", "list"]);
+    assert!(
+        listed.contains("SESSION") && listed.contains("Who built the"),
+        "{listed}"
+    );
+    assert!(
+        listed.lines().all(|line| line.chars().count() <= 80),
+        "{listed}"
+    );
+    let rows: serde_json::Value =
+        serde_json::from_str(&run(&["sessions", "list", "--tenant", "ab", "--json"])).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&rows[1]["session"], &rows[1]["tenant"]),
+        (&"s1".into(), &"ab".into())
+    );
+    assert_eq!(
+        run(&["sessions", "list", "--tenant", "cd", "--json"]).trim(),
+        "[]"
+    );
+    let shown = run(&["sessions", "show", "task-1"]);
+    for told in [
+        "session s1 of tenant ab",
+        "[1] tool search, 7 tokens, handle r1",
+        "Ada Berg",
+    ] {
+        assert!(shown.contains(told), "{told} in {shown}");
+    }
+    for words in [&["built by"][..], &["望远镜"], &["ADA", "\"built by\""]] {
+        let found = run(&[&["sessions", "search"][..], words].concat());
+        assert_eq!(found.matches("[1] tool").count(), 2, "{words:?}: {found}");
+    }
+    let line = run(&["sessions", "export", "s2"]);
+    let transcript: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(transcript["session"], "s2");
+    assert_eq!(transcript["messages"][1]["name"], "search");
+}
+
+#[test]
+fn commands_about_sessions_say_what_is_wrong() {
+    let home = home();
+    let said = failure(home.path(), &["sessions", "list"], 1);
+    assert!(said.contains("--memory-dir"), "{said}");
+    let none = home.path().join("none").display().to_string();
+    let said = failure(home.path(), &["sessions", "list", "--memory-dir", &none], 1);
+    assert!(
+        said.contains("no store of sessions in") && said.contains(&none),
+        "{said}"
+    );
+    let config = remembered(home.path());
+    let with = |args: &[&'static str]| [args, &["--config"]].concat();
+    let fail = |args: &[&'static str], code| {
+        let args = with(args);
+        failure(home.path(), &[&args[..], &[&config]].concat(), code)
+    };
+    let said = fail(&["sessions", "show", "s3"], 1);
+    assert!(
+        said.contains("`s3`") && said.contains("sessions list"),
+        "{said}"
+    );
+    let said = fail(&["sessions", "erase", "--yes"], 2);
+    assert!(said.contains("<ID>"), "{said}");
+    let said = fail(&["sessions", "list", "--tenant", "me"], 2);
+    assert!(said.contains("hexadecimal"), "{said}");
+    let said = fail(&["sessions", "erase", "s1"], 1);
+    assert!(said.contains("--yes"), "{said}");
+    for keep in [true, false] {
+        let (_store, _past) = match keep {
+            true => (Some(store(home.path())), None),
+            false => (None, Some(past(home.path()))),
+        };
+        let said = fail(&["sessions", "erase", "s1", "--yes"], 1);
+        assert!(said.contains("stop the server"), "{said}");
+    }
+    let listed = store(home.path()).reader().list(None, 9).unwrap();
+    assert_eq!(listed.len(), 2, "nothing was erased");
+    assert!(home.path().join("cells/0123/some.kv").exists());
+}
+
+#[test]
+fn erasing_reaches_every_folder() {
+    let home = home();
+    let config = remembered(home.path());
+    let erase = |what: &[&str]| {
+        let args = [
+            &["sessions", "erase", "--yes", "--json", "--config", &config],
+            what,
+        ]
+        .concat();
+        let told: serde_json::Value = serde_json::from_str(&success(home.path(), &args)).unwrap();
+        told
+    };
+    let told = erase(&["task-1"]);
+    assert_eq!(
+        told,
+        serde_json::json!({"sessions": 1, "past_sessions": 1, "cell_bytes": 100})
+    );
+    assert!(!home.path().join("cells/0123/some.kv").exists());
+    let tokens = || {
+        let past = past(home.path());
+        past.settle();
+        past.corpus(NAMESPACE).tokens()
+    };
+    assert_eq!(tokens(), 20);
+    // It is not known which tokens are those of the other one, so all of its tenant go.
+    let told = erase(&["s2", "--tenant", "ab"]);
+    assert_eq!(
+        (&told["sessions"], &told["past_sessions"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(tokens(), 0);
+    let config = remembered(home.path());
+    let args = [
+        "sessions", "erase", "--tenant", "ab", "--yes", "--config", &config,
+    ];
+    let said = success(home.path(), &args);
+    assert!(
+        said.contains("2 sessions") && said.contains("of 2 past"),
+        "{said}"
+    );
+    assert_eq!(store(home.path()).stats().sessions, 0);
 }
 
 #[test]

@@ -270,6 +270,69 @@ fn bytes_are_bounded_and_the_newest_stays() {
     );
 }
 
+/// Whether any file below the folder has some of a session's tokens, as they are stored.
+fn holds(folder: &Path, key: u64) -> bool {
+    let tokens = session(key).tokens;
+    let bytes: Vec<u8> = tokens[50..66]
+        .iter()
+        .flat_map(|token| token.to_le_bytes().into_iter().take(3))
+        .collect();
+    ["segment", "part", "damaged"]
+        .iter()
+        .flat_map(|ending| files(folder, ending))
+        .any(|path| {
+            let held = fs::read(path).expect("a file");
+            held.windows(bytes.len()).any(|window| window == bytes)
+        })
+}
+
+#[test]
+fn erasing_leaves_no_token() {
+    const TOKENIZER: Namespace = Namespace {
+        tenant: 1,
+        tokenizer: 8,
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let segments = open(folder.path());
+    index(&segments, ONE, 0..6);
+    index(&segments, TOKENIZER, [3, 4]);
+    index(&segments, OTHER, [3]);
+    let before = segments.corpus(ONE);
+    // What was set aside earlier has it too.
+    let [one, ..] = &files(folder.path(), "segment")[..] else {
+        panic!("a segment for each namespace");
+    };
+    fs::copy(one, one.with_extension("damaged")).expect("copied");
+    let erase = |namespace, keys: &[u64]| segments.erase(namespace, keys).expect("erased");
+    assert_eq!(erase(ONE, &[3, 99]), 1);
+    assert_eq!(erase(ONE, &[3]), 0);
+    assert_eq!(keys(&segments.corpus(ONE)), [0, 1, 2, 4, 5]);
+    assert_eq!(keys(&segments.corpus(TOKENIZER)), [3, 4]);
+    assert_eq!(keys(&segments.corpus(OTHER)), [3]);
+    assert!(holds(folder.path(), 3));
+    assert_eq!(erase(TOKENIZER, &[3, 4]), 2);
+    assert_eq!(erase(OTHER, &[3]), 1);
+    assert!(!holds(folder.path(), 3));
+    assert!(holds(folder.path(), 4));
+    // What was taken in but is not stored yet is erased as well, and who has a corpus keeps it.
+    assert!(segments.index(ONE, session(7)));
+    assert_eq!(erase(ONE, &[7]), 1);
+    assert_eq!(keys(&before), [0, 1, 2, 3, 4, 5]);
+    drop(segments);
+    assert_eq!(stored(folder.path(), ONE), [0, 1, 2, 4, 5]);
+    let segments = open(folder.path());
+    index(&segments, TOKENIZER, [8]);
+    index(&segments, OTHER, [9]);
+    assert_eq!(segments.erase_tenant(1).expect("erased"), 6);
+    assert_eq!(segments.corpus(ONE).tokens(), 0);
+    assert_eq!(keys(&segments.corpus(OTHER)), [9]);
+    assert_eq!(files(folder.path(), "segment").len(), 1);
+    assert!(!holds(folder.path(), 4) && holds(folder.path(), 9));
+    index(&segments, ONE, [1]);
+    drop(segments);
+    assert_eq!(stored(folder.path(), ONE), [1]);
+}
+
 #[test]
 fn one_process_uses_a_folder_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -7,6 +7,7 @@ pub(crate) mod models;
 pub(crate) mod run;
 pub(crate) mod sched;
 pub(crate) mod serve;
+pub(crate) mod sessions;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(args),
         Command::Index(args) => index::run(args),
         Command::Sched(command) => sched::run(command),
+        Command::Sessions(command) => sessions::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Doctor(args) => doctor::run(args),
     }

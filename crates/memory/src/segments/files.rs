@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use agentinfer_sam::Segment;
+use agentinfer_sam::{Builder, Segment};
 use bytes::Bytes;
 use mmap_io::MemoryMappedFile;
 
@@ -110,6 +110,57 @@ pub(super) fn list(home: &Path) -> (Vec<Stored>, u64) {
         }
     }
     (newest_first, damaged)
+}
+
+/// A segment without the documents whose keys `gone` names, and how many there were; none where
+/// nothing else is in it. It takes the old one's name, so that whatever kills the process, one of
+/// the two is there.
+pub(super) fn without(
+    home: &Path,
+    stored: &Stored,
+    gone: impl Fn(u64) -> bool,
+) -> io::Result<(Option<Stored>, u64)> {
+    let held = &stored.segment;
+    let keys = (0..held.documents()).filter_map(|document| held.key(document));
+    let documents = keys.filter(|key| gone(*key)).count() as u64;
+    if documents == 0 {
+        return Ok((Some(stored.clone()), 0));
+    }
+    let mut builder = Builder::default();
+    let kept = builder.push_segment(held, |key| !gone(key));
+    kept.map_err(io::Error::other)?;
+    if builder.tokens() == 0 {
+        fs::remove_file(&stored.path)?;
+        return Ok((None, documents));
+    }
+    let rest = write(home, stored.first, stored.last, &builder.finish(usize::MAX))?;
+    let rest = Stored {
+        written: stored.written,
+        ..rest
+    };
+    Ok((Some(rest), documents))
+}
+
+/// Removes what lies beside these segments: damaged files, and such as could not be removed before;
+/// and the folder, if nothing else is in it.
+pub(super) fn sweep(home: &Path, kept: &[Stored]) -> io::Result<()> {
+    if !home.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(home)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let ours = matches!(ending, Some(WHOLE | PARTIAL | DAMAGED));
+        if ours && kept.iter().all(|stored| stored.path != path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    sync_folder(home)?;
+    if kept.is_empty() {
+        // What is not ours keeps its folder.
+        let _ = fs::remove_dir(home);
+    }
+    Ok(())
 }
 
 fn open_whole(path: &Path) -> io::Result<Stored> {

@@ -11,6 +11,7 @@ use agentinfer_sam::{Builder, Corpus, Document, plan};
 
 use super::files::{self, Stored};
 use super::{MOST_WAITING, Namespace, Session, Shared};
+use crate::MemoryError;
 
 /// Bytes that a token of a segment takes in realistic text, rounded up. Where it takes more, room
 /// is made by whole segments.
@@ -25,8 +26,31 @@ const NICENESS: i32 = 19;
 pub(super) enum Order {
     /// Take in a session.
     Index(Namespace, Session),
+    /// Erase sessions, and tell how many there were.
+    Erase(Erasure, SyncSender<Result<u64, MemoryError>>),
     /// Tell when everything before is done.
     Tell(SyncSender<()>),
+}
+
+/// What is to be erased.
+#[derive(Debug)]
+pub(super) struct Erasure {
+    pub(super) tenant: u64,
+    /// A tokenizer and the keys of sessions; all of the tenant where there are none.
+    pub(super) only: Option<(u64, Vec<u64>)>,
+}
+
+impl Erasure {
+    fn covers(&self, namespace: Namespace) -> bool {
+        let only = self.only.as_ref();
+        namespace.tenant == self.tenant
+            && only.is_none_or(|(tokenizer, _)| namespace.tokenizer == *tokenizer)
+    }
+
+    fn holds(&self, key: u64) -> bool {
+        let only = self.only.as_ref();
+        only.is_none_or(|(_, keys)| keys.contains(&key))
+    }
 }
 
 /// All that is stored, and where.
@@ -53,23 +77,30 @@ impl Indexer {
         self.load();
         while let Ok(first) = orders.recv() {
             let mut sessions: BTreeMap<Namespace, Vec<Session>> = BTreeMap::new();
-            let mut waiting = Vec::new();
             let more = orders.try_iter().take(MOST_WAITING);
             for order in std::iter::once(first).chain(more) {
+                // Who asked may have gone.
                 match order {
                     Order::Index(namespace, session) => {
                         sessions.entry(namespace).or_default().push(session);
                     }
-                    Order::Tell(done) => waiting.push(done),
+                    Order::Erase(what, done) => {
+                        self.add_all(&mut sessions);
+                        let _ = done.send(self.erase(&what));
+                    }
+                    Order::Tell(done) => {
+                        self.add_all(&mut sessions);
+                        let _ = done.send(());
+                    }
                 }
             }
-            for (namespace, sessions) in sessions {
-                self.add(namespace, &sessions);
-            }
-            for done in waiting {
-                // Who asked may have gone.
-                let _ = done.send(());
-            }
+            self.add_all(&mut sessions);
+        }
+    }
+
+    fn add_all(&mut self, sessions: &mut BTreeMap<Namespace, Vec<Session>>) {
+        for (namespace, sessions) in std::mem::take(sessions) {
+            self.add(namespace, &sessions);
         }
     }
 
@@ -133,6 +164,40 @@ impl Indexer {
                 self.shared.dropped.fetch_add(indexed, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Erases sessions and returns how many there were.
+    fn erase(&mut self, what: &Erasure) -> Result<u64, MemoryError> {
+        let namespaces = self.stored.keys().copied();
+        let covered: Vec<Namespace> = namespaces.filter(|it| what.covers(*it)).collect();
+        let mut erased = 0;
+        for namespace in covered {
+            let home = self.folder.join(namespace.name());
+            let held = self.stored.remove(&namespace).unwrap_or_default();
+            let mut kept = Vec::new();
+            let mut failure = None;
+            for stored in held {
+                match files::without(&home, &stored, |key| what.holds(key)) {
+                    Ok((rest, documents)) => {
+                        kept.extend(rest);
+                        erased += documents;
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        kept.push(stored);
+                    }
+                }
+            }
+            let swept = files::sweep(&home, &kept);
+            self.stored.insert(namespace, kept);
+            self.publish(namespace);
+            let done = failure.map_or(swept, Err);
+            done.map_err(|source| MemoryError::Folder {
+                folder: home,
+                source,
+            })?;
+        }
+        Ok(erased)
     }
 
     /// Makes what is stored in a namespace its corpus.

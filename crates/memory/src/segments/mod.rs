@@ -5,22 +5,23 @@
 //! [`Corpus`] for each namespace that changed. Nobody waits for it. Who has a corpus goes on with
 //! it, even when its files are gone, until the last one who uses it drops it.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use agentinfer_sam::{Corpus, Paused, Token};
-use fs4::fs_std::FileExt;
 use rustc_hash::FxHashMap;
 
-use self::indexer::{Indexer, Order};
-use crate::MemoryError;
+use self::indexer::{Erasure, Indexer, Order};
+use crate::{MemoryError, folder};
 
 mod files;
 mod indexer;
+
+/// The file that the store's folder is locked by.
+const LOCK: &str = "lock";
 
 /// Sessions that wait to be indexed. Each may hold a context of a hundred thousand tokens, together
 /// some tens of megabytes; building takes less than a second for all of them.
@@ -87,6 +88,7 @@ struct Shared {
 /// The store of segments. Dropping it waits until the sessions taken in are stored.
 #[derive(Debug)]
 pub struct Segments {
+    folder: PathBuf,
     shared: Arc<Shared>,
     orders: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
@@ -100,17 +102,7 @@ impl Segments {
     /// # Errors
     /// [`MemoryError`]: the folder cannot be used, or another process uses it.
     pub fn open(folder: &Path, most_bytes: u64) -> Result<Self, MemoryError> {
-        let refuse = |source| MemoryError::Folder {
-            folder: folder.to_owned(),
-            source,
-        };
-        fs::create_dir_all(folder).map_err(refuse)?;
-        let lock = File::create(folder.join("lock")).map_err(refuse)?;
-        if !FileExt::try_lock_exclusive(&lock).map_err(refuse)? {
-            return Err(MemoryError::InUse {
-                folder: folder.to_owned(),
-            });
-        }
+        let lock = folder::lock(folder, LOCK)?;
         let shared = Arc::new(Shared::default());
         let (orders, received) = mpsc::sync_channel(MOST_WAITING);
         let indexer = Indexer::new(folder.to_owned(), most_bytes, Arc::clone(&shared));
@@ -120,8 +112,12 @@ impl Segments {
                 let _lock = lock;
                 indexer.run(&received);
             })
-            .map_err(refuse)?;
+            .map_err(|source| MemoryError::Folder {
+                folder: folder.to_owned(),
+                source,
+            })?;
         Ok(Self {
+            folder: folder.to_owned(),
             shared,
             orders: Some(orders),
             thread: Some(thread),
@@ -155,6 +151,39 @@ impl Segments {
         {
             // It fails when the thread is gone, and then nothing is left to wait for.
             let _ = wait.recv();
+        }
+    }
+
+    /// Erases the sessions with these keys from a namespace, those included that were taken in
+    /// before, and returns how many there were. When this returns none of their tokens are left in
+    /// the folder; who has a corpus with them goes on with it.
+    ///
+    /// # Errors
+    /// [`MemoryError::Folder`] or [`MemoryError::Stopped`]; some may be erased then.
+    pub fn erase(&self, namespace: Namespace, keys: &[u64]) -> Result<u64, MemoryError> {
+        self.order_erasure(Erasure {
+            tenant: namespace.tenant,
+            only: Some((namespace.tokenizer, keys.to_vec())),
+        })
+    }
+
+    /// Erases all sessions of a tenant, as [`erase`](Self::erase) does.
+    ///
+    /// # Errors
+    /// Those of [`erase`](Self::erase).
+    pub fn erase_tenant(&self, tenant: u64) -> Result<u64, MemoryError> {
+        self.order_erasure(Erasure { tenant, only: None })
+    }
+
+    fn order_erasure(&self, what: Erasure) -> Result<u64, MemoryError> {
+        let (done, wait) = mpsc::sync_channel(1);
+        let order = Order::Erase(what, done);
+        let sent = self.orders.as_ref().map(|orders| orders.send(order));
+        match (sent, wait.recv()) {
+            (Some(Ok(())), Ok(erased)) => erased,
+            _ => Err(MemoryError::Stopped {
+                folder: self.folder.clone(),
+            }),
         }
     }
 
