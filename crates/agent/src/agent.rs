@@ -49,6 +49,8 @@ pub struct AgentOptions {
     pub writer_links: usize,
     /// Documents of the last findings that the writer reads as well.
     pub writer_findings: usize,
+    /// Bytes of a document that are read: of a longer one the passages around the question's words.
+    pub document_bytes: usize,
     /// Where to write the trace (JSONL, one line per call); none means no trace.
     pub trace: Option<PathBuf>,
     /// Who of two models takes which step; none for one model that takes all.
@@ -64,6 +66,7 @@ impl Default for AgentOptions {
             writer_reads: 3,
             writer_links: 2,
             writer_findings: 2,
+            document_bytes: 6_000,
             trace: None,
             collab: None,
         }

@@ -87,7 +87,7 @@ pub(crate) async fn named(
 ) -> Result<Vec<Document>, AgentError> {
     let (ranking, named) = rank(run, seeker, question).await?;
     let best = ranking.best(most, |url| named.iter().all(|hit| hit.url != url));
-    Ok(run.read(seeker, &best).await)
+    Ok(run.read(seeker, question, &best).await)
 }
 
 /// Searches and reads what is wanted: what the question names, else the best match; then what
@@ -100,7 +100,7 @@ pub(crate) async fn retrieve(
     let (mut ranking, named) = rank(run, wanted.seeker, wanted.question).await?;
     let first = ranking.best(wanted.first, |url| wanted.except.contains(url));
     if wanted.linked == 0 {
-        return Ok(run.read(wanted.seeker, &first).await);
+        return Ok(run.read(wanted.seeker, wanted.question, &first).await);
     }
     let is_named = |hit: &&Hit| named.iter().any(|other| other.url == hit.url);
     let mut chosen: Vec<_> = first.iter().filter(is_named).cloned().collect();
@@ -108,7 +108,7 @@ pub(crate) async fn retrieve(
         chosen.extend(first.first().cloned());
     }
     let mut linked = HashSet::new();
-    for document in run.read(wanted.seeker, &chosen).await {
+    for document in run.read(wanted.seeker, wanted.question, &chosen).await {
         for hit in run.mentioned(&document.text).await? {
             if linked.insert(hit.url.clone()) {
                 ranking.add(&hit, LINKED);
@@ -125,5 +125,5 @@ pub(crate) async fn retrieve(
     let missing = wanted.first.saturating_sub(chosen.len());
     let more = ranking.best(missing, |url| taken(&chosen, url));
     chosen.extend(more);
-    Ok(run.read(wanted.seeker, &chosen).await)
+    Ok(run.read(wanted.seeker, wanted.question, &chosen).await)
 }

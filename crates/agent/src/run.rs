@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agentinfer_collab::{CHECK_GRAMMAR, CHECK_INSTRUCTION, Entry, Role, Verdict, read_verdict};
+use agentinfer_compress::recall;
 use agentinfer_protocol::{
     ChatCompletion, ChatCompletionRequest, JsonSchemaFormat, Message, ResponseFormat,
 };
@@ -234,11 +235,15 @@ impl<'a> Run<'a> {
         self.tools.mentioned(text).await
     }
 
-    /// Reads the documents of the hits, all at once and each only once. One that cannot be read
-    /// is left out.
-    pub(crate) async fn read(&self, seeker: usize, hits: &[Hit]) -> Vec<Document> {
+    /// Reads the documents of the hits for a question, all at once and each only once. One that
+    /// cannot be read is left out; of a long one only what has to do with the question is read.
+    pub(crate) async fn read(&self, seeker: usize, question: &str, hits: &[Hit]) -> Vec<Document> {
         let documents = join_all(hits.iter().map(|hit| self.read_one(seeker, hit))).await;
-        documents.into_iter().flatten().collect()
+        let passages = |document: Document| Document {
+            text: recall(&document.text, Some(question), self.options.document_bytes),
+            ..document
+        };
+        documents.into_iter().flatten().map(passages).collect()
     }
 
     async fn read_one(&self, seeker: usize, hit: &Hit) -> Option<Document> {

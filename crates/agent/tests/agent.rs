@@ -86,6 +86,37 @@ async fn no_query_and_no_document_is_asked_for_twice() {
 }
 
 #[tokio::test]
+async fn of_a_long_document_what_the_question_is_about_is_read() {
+    static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let filler = "It says much about the weather of that year, and little of people. ".repeat(200);
+    let text = format!("{filler}The Fortress was rebuilt by Axel Bergh in 1838. {filler}");
+    let document = Document {
+        url: "fortress.txt".to_owned(),
+        title: "Fortress".to_owned(),
+        text,
+    };
+    let tools = Tools::corpus(Corpus::of(vec![document]).expect("has documents"));
+    let script = |step: &str, ask: &str| {
+        SEEN.lock().expect("no panic").push(ask.to_owned());
+        good(step, ask)
+    };
+    let options = AgentOptions::default();
+    let most = options.document_bytes;
+    let agent = ResearchAgent::new(Arc::new(Script(script)), tools, options);
+    agent.run(QUESTION, &mut Silent).await.expect("answers");
+    let seen = SEEN.lock().expect("no panic");
+    let read: Vec<_> = seen
+        .iter()
+        .filter(|ask| ask.contains("Documents:"))
+        .collect();
+    assert!(!read.is_empty());
+    for ask in read {
+        assert!(ask.len() < most + 200, "{}", ask.len());
+        assert!(ask.contains("rebuilt by Axel Bergh in 1838"), "{ask}");
+    }
+}
+
+#[tokio::test]
 async fn answers_that_no_document_holds_are_not_quoted() {
     let (report, _) = answer(|step, ask| match step {
         "document_qa" => json!({"fact": "Zorro did it.", "answer": "Zorro"}),

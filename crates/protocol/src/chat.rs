@@ -107,6 +107,14 @@ pub struct ChatCompletionRequest {
     /// Extension: whether this is the session's last request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_session: Option<bool>,
+    /// Extension: whether the older tool results of a long conversation may be served distilled;
+    /// absent means as the server is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress: Option<bool>,
+    /// Extension: whether the model is offered the tool `memory_recall`, whose calls the client
+    /// answers by `/v1/memory/recall`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_recall: Option<bool>,
     /// The end user on whose behalf the client asks; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -272,6 +280,10 @@ pub struct Usage {
 pub struct PromptTokensDetails {
     /// Prompt tokens whose KV cells were resident and not computed again.
     pub cached_tokens: u32,
+    /// Extension: tokens of the prompt as the client sent it, where the conversation may be served
+    /// compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_tokens: Option<u32>,
 }
 
 /// One chunk of a streamed answer.

@@ -18,6 +18,7 @@
 mod chat;
 mod completion;
 mod error;
+mod memory;
 mod message;
 mod misc;
 
@@ -29,6 +30,7 @@ pub use chat::{
 };
 pub use completion::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Prompt};
 pub use error::{ErrorBody, ErrorDetail};
+pub use memory::{RecallRequest, RecallResponse, ViewResponse, ViewedResult};
 pub use message::{
     Content, ContentPart, FunctionCall, FunctionSpec, Message, Role, Tool, ToolCall,
 };

@@ -5,15 +5,17 @@ use std::collections::VecDeque;
 use agentinfer_engine::{Finish, Hints};
 use agentinfer_protocol::{
     ChatCompletion, ChatCompletionChunk, Choice as WholeChoice, ChoiceDelta, FinishReason,
-    Logprobs, Message, Tool, Usage,
+    Logprobs, Usage,
 };
-use serde_json::{Map, Value};
 
-use crate::answers::Place;
+use crate::after;
 use crate::auto::Taken;
+use crate::conversation::Conversation;
+use crate::runtime::Runtime;
 use crate::said::Said;
-use crate::session::{Answer, Sessions};
+use crate::session::Answer;
 use crate::source::Source;
+use crate::view::ServedView;
 use crate::{RuntimeError, Tier};
 
 /// What every chunk of an answer repeats.
@@ -22,22 +24,6 @@ pub(crate) struct Head {
     pub(crate) id: String,
     /// Unix time in seconds.
     pub(crate) created: u64,
-}
-
-/// The conversation that is answered, kept to recognise its continuation.
-#[derive(Debug)]
-pub(crate) struct Conversation {
-    pub(crate) messages: Vec<Message>,
-    /// The place after the last of them.
-    pub(crate) place: Place,
-    pub(crate) tools: Vec<Tool>,
-    /// The client's variables for the template.
-    pub(crate) variables: Option<Map<String, Value>>,
-    /// The session that it belongs to, and that session's tenant.
-    pub(crate) session: u64,
-    pub(crate) tenant: u64,
-    /// Whether the client said that the session ends with it.
-    pub(crate) is_last: bool,
 }
 
 /// The answers of a chat completion. Dropping it cancels those that still run.
@@ -57,7 +43,7 @@ pub(crate) struct Conversation {
 /// ```
 #[derive(Debug)]
 pub struct ChatStream {
-    pub(crate) sessions: Sessions,
+    pub(crate) runtime: Runtime,
     pub(crate) conversation: Conversation,
     pub(crate) head: Head,
     pub(crate) source: Source,
@@ -148,7 +134,7 @@ impl ChatStream {
         });
         Ok(ChatCompletion {
             choices: choices.collect(),
-            usage: self.source.usage(),
+            usage: self.usage(),
             id: self.head.id.clone(),
             object: "chat.completion".to_owned(),
             created: self.head.created,
@@ -168,7 +154,7 @@ impl ChatStream {
                 Some(Err(error)) => return Some(Err(error)),
                 None => {
                     let due = std::mem::take(&mut self.usage_due);
-                    return due.then(|| Ok(self.chunk(Vec::new(), Some(self.source.usage()))));
+                    return due.then(|| Ok(self.chunk(Vec::new(), Some(self.usage()))));
                 }
             };
             for &index in &news.ended {
@@ -217,6 +203,22 @@ impl ChatStream {
         self.decided
     }
 
+    /// Token counts, beside what the prompt would have been as the client sent it.
+    fn usage(&self) -> Usage {
+        let mut usage = self.source.usage();
+        if let Some(view) = &self.conversation.view {
+            let details = usage.prompt_tokens_details.get_or_insert_default();
+            details.full_tokens = Some(usage.prompt_tokens + view.saved_tokens());
+        }
+        usage
+    }
+
+    /// How many results of tools are distilled in the conversation that is answered; none where it
+    /// is not to be compressed.
+    pub fn distilled(&self) -> Option<usize> {
+        self.conversation.view.as_ref().map(ServedView::distilled)
+    }
+
     fn chunk(&self, choices: Vec<ChoiceDelta>, usage: Option<Usage>) -> ChatCompletionChunk {
         ChatCompletionChunk {
             id: self.head.id.clone(),
@@ -235,7 +237,7 @@ impl ChatStream {
         let Conversation { place, session, .. } = self.conversation;
         let answer = self.source.said()[index].message();
         let tokens = self.source.tokens(index, &self.conversation);
-        let mut table = self.sessions.lock();
+        let mut table = self.runtime.sessions.lock();
         table
             .answers
             .remember(place.after(&answer), session, answer);
@@ -251,6 +253,11 @@ impl ChatStream {
     /// Notes what follows a complete answer: the end of the session, or a wait for tools.
     fn leave(&mut self) {
         let expected = self.expect_return();
+        if let Some(view) = &self.conversation.view {
+            self.runtime
+                .count_view(view, self.source.usage().prompt_tokens);
+        }
+        after::start(self, expected);
         if let Some(taken) = self.taken.take() {
             taken.answered(self, expected);
         }
@@ -261,14 +268,14 @@ impl ChatStream {
         let Conversation {
             session, tenant, ..
         } = self.conversation;
-        let mut table = self.sessions.lock();
+        let mut table = self.runtime.sessions.lock();
         if self.conversation.is_last {
             table.forget(session);
             return None;
         }
         let said = self.source.said();
         let tools: Vec<&str> = said.iter().flat_map(|said| said.called()).collect();
-        let now = self.sessions.seconds();
+        let now = self.runtime.sessions.seconds();
         let seconds = table.tool_times.called(tenant, session, &tools, now)?;
         self.source.expect_return(session, seconds);
         Some(seconds)

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentinfer_engine::{AgentSam, Drafter, Guess, Origin, Token, Vocabulary};
-use agentinfer_memory::{Namespace, Segments, Session};
+use agentinfer_memory::{Namespace, SegmentKey, Segments, Session};
 use rustc_hash::FxHasher;
 
-use crate::{Drafts, random};
+use crate::Drafts;
 
 /// A session that was not used for so long is put aside: what was said in it drafts others from
 /// then on. Agents' tools rarely take longer, and if one does, its session is indexed again.
@@ -18,21 +18,46 @@ const UNUSED: Duration = Duration::from_secs(120);
 /// How exact that is.
 const MARKED_EVERY: Duration = Duration::from_secs(10);
 
+/// How sessions are known in the segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys {
+    tokenizer: u64,
+    /// Makes sessions of this process other ones than those of earlier processes.
+    salt: u64,
+}
+
+impl Keys {
+    /// `salt` is this process's, from [`random::seed`](crate::random::seed).
+    pub(crate) fn new(vocabulary: &dyn Vocabulary, salt: u64) -> Self {
+        Self {
+            tokenizer: fingerprint(vocabulary),
+            salt,
+        }
+    }
+
+    /// Where a session is, or will be.
+    pub(crate) fn of(self, session: u64) -> SegmentKey {
+        SegmentKey {
+            tokenizer: self.tokenizer,
+            key: session ^ self.salt,
+        }
+    }
+}
+
 /// The drafter of a model; none where nothing is to be guessed.
 pub(crate) fn drafter(
     drafts: Drafts,
     vocabulary: &dyn Vocabulary,
-    segments: Option<&Arc<Segments>>,
+    segments: Option<(&Arc<Segments>, Keys)>,
 ) -> Option<Box<dyn Drafter>> {
     let ends = (0..vocabulary.len() as Token).filter(|end| vocabulary.is_end_of_generation(*end));
     let sam = || AgentSam::new(ends.collect());
     match (drafts, segments) {
         (Drafts::Off | Drafts::Forced, _) => None,
-        (Drafts::Full, Some(segments)) => Some(Box::new(Remembering {
+        (Drafts::Full, Some((segments, keys))) => Some(Box::new(Remembering {
             sam: sam(),
             segments: Arc::clone(segments),
-            tokenizer: fingerprint(vocabulary),
-            salt: random::seed(),
+            keys,
             marks: VecDeque::new(),
         })),
         (Drafts::Session | Drafts::Full, _) => Some(Box::new(sam().session_only())),
@@ -53,9 +78,7 @@ fn fingerprint(vocabulary: &dyn Vocabulary) -> u64 {
 struct Remembering {
     sam: AgentSam,
     segments: Arc<Segments>,
-    tokenizer: u64,
-    /// Makes sessions of this process other ones than those of earlier processes.
-    salt: u64,
+    keys: Keys,
     /// Moments, and how many sequences had begun by then; the oldest first.
     marks: VecDeque<(Instant, u64)>,
 }
@@ -64,7 +87,7 @@ impl Remembering {
     fn namespace(&self, tenant: u64) -> Namespace {
         Namespace {
             tenant,
-            tokenizer: self.tokenizer,
+            tokenizer: self.keys.tokenizer,
         }
     }
 
@@ -86,7 +109,7 @@ impl Remembering {
         for paused in self.sam.take_paused() {
             let namespace = self.namespace(paused.tenant);
             let mut session = Session::from(paused);
-            session.key ^= self.salt;
+            session.key = self.keys.of(session.key).key;
             self.segments.index(namespace, session);
         }
     }
@@ -157,7 +180,9 @@ mod tests {
         let open = || Arc::new(Segments::open(folder.path(), 1 << 20).expect("opens"));
         let vocabulary = SimVocabulary::default();
         let segments = open();
-        let new = |segments: &Arc<Segments>| drafter(Drafts::Full, &vocabulary, Some(segments));
+        let keys = Keys::new(&vocabulary, 1);
+        let new =
+            |segments: &Arc<Segments>| drafter(Drafts::Full, &vocabulary, Some((segments, keys)));
         let mut drafter = new(&segments).expect("a drafter");
         assert_eq!(said(&mut *drafter, 1, true), 0);
         segments.settle();

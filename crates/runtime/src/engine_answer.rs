@@ -6,8 +6,8 @@ use agentinfer_engine::{Completion, Constraint, EngineError, Event, Finish, Requ
 use agentinfer_protocol::{Message, Role, Usage};
 
 use crate::RuntimeError;
-use crate::chat_stream::Conversation;
 use crate::choice::Choice;
+use crate::conversation::Conversation;
 use crate::merge::{Merged, usage};
 use crate::said::Said;
 use crate::session::{Prompt, common_prefix};

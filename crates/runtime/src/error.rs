@@ -66,6 +66,15 @@ pub enum RuntimeError {
         /// Why.
         message: String,
     },
+    /// A handle names no original that is kept.
+    #[error(
+        "there is no original of handle `{handle}`: it was never distilled here, or it was \
+         forgotten; the conversation that its client keeps still has it"
+    )]
+    UnknownHandle {
+        /// The handle.
+        handle: String,
+    },
     /// Neither of two tiers can answer.
     #[error("neither tier can answer now; the one chosen: {chosen}; the other: {other}")]
     BothTiersFailed {
@@ -136,6 +145,7 @@ impl RuntimeError {
     pub fn param(&self) -> Option<&str> {
         match self {
             Self::UnknownModel { .. } => Some("model"),
+            Self::UnknownHandle { .. } => Some("handle"),
             Self::InvalidRequest { param, .. } => Some(param),
             Self::Conversation(error) => error.param(),
             Self::RemoteRefused { param, .. } => param.as_deref(),
@@ -149,6 +159,7 @@ impl RuntimeError {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::UnknownModel { .. } => Some("model_not_found"),
+            Self::UnknownHandle { .. } => Some("handle_not_found"),
             Self::InvalidRequest { code, .. } => Some(code),
             Self::Conversation(_) => Some("invalid_value"),
             Self::BothTiersFailed { .. } => Some("tiers_failed"),

@@ -14,6 +14,7 @@
 //! | `runtime.rs` | the way of a request, in order |
 //! | `validate.rs` | which fields are legal, and what they mean to the engine |
 //! | `answers.rs` | which message of a client is an answer that was given, however it is written |
+//! | `conversation.rs` | what a request continues, as its model is given it |
 //! | `session.rs` | which session a prompt continues, and which of its tokens are known |
 //! | `tool_times.rs` | how long the tools take that answers call |
 //! | `turn.rs` | how the template writes an answer once the conversation has gone on |
@@ -21,6 +22,10 @@
 //! | `remote/` | a tier that another server runs: attempts, circuit breaker, events |
 //! | `drafts.rs` | where drafts come from |
 //! | `auto/` | which of two tiers takes a step, where a request leaves that open |
+//! | `view/` | which view of a long conversation its model is given |
+//! | `record.rs` | what sessions leave in the store |
+//! | `after.rs` | what is done after an answer, while its client is away |
+//! | `warm.rs` | prefixes that are made resident in the background |
 //! | `merge.rs` | several completions as one stream of events |
 //! | `choice.rs`, `said.rs` | one growing answer: text, tool calls, log-probabilities |
 //! | `source.rs`, `engine_answer.rs` | who gives the answers: an engine, or another server |
@@ -51,16 +56,20 @@
 //! # }
 //! ```
 
+mod after;
 mod answers;
 mod auto;
 mod chat_stream;
 mod choice;
+mod conversation;
+mod counts;
 mod drafts;
 mod engine_answer;
 mod error;
 mod merge;
 mod options;
 mod random;
+mod record;
 mod remote;
 mod runtime;
 mod said;
@@ -70,23 +79,27 @@ mod source;
 mod text_stream;
 mod tier;
 mod tool_times;
+mod tools;
 mod turn;
 mod validate;
+mod view;
+mod warm;
 
 pub use agentinfer_collab::{Policy, Tier};
 pub use agentinfer_engine::{EngineError, EngineOptions, Finish, StatsSnapshot};
 pub use agentinfer_llama::{LlamaError, LlamaOptions};
-pub use agentinfer_memory::Stats as CorpusStats;
+pub use agentinfer_memory::{Stats as CorpusStats, StoreLimits, StoreStats};
 pub use auto::AUTO;
 pub use auto::counts::AutoStats;
 pub use auto::kept::Competences;
 pub use chat_stream::ChatStream;
 pub use error::RuntimeError;
 pub use options::{
-    CollabOptions, CorpusOptions, DiskOptions, Drafts, RemoteOptions, RemoteTiming, RuntimeOptions,
-    TierOptions, TierSource,
+    CollabOptions, CompressOptions, CorpusOptions, DiskOptions, Distiller, Drafts, MemoryOptions,
+    RemoteOptions, RemoteTiming, RuntimeOptions, TierOptions, TierSource,
 };
 pub use remote::{BreakerState, RemoteStats};
 pub use runtime::{Runtime, TierStats};
 pub use session::SessionCounts;
 pub use text_stream::CompletionStream;
+pub use view::counts::CompressStats;

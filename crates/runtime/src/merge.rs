@@ -80,6 +80,9 @@ pub(crate) fn usage(finishes: &[&Finish]) -> Usage {
         prompt_tokens,
         completion_tokens,
         total_tokens: prompt_tokens + completion_tokens,
-        prompt_tokens_details: Some(PromptTokensDetails { cached_tokens }),
+        prompt_tokens_details: Some(PromptTokensDetails {
+            cached_tokens,
+            full_tokens: None,
+        }),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use agentinfer_collab::{AgentOptions, Policy, Tier};
 use agentinfer_engine::EngineOptions;
 use agentinfer_llama::LlamaOptions;
+use agentinfer_memory::StoreLimits;
 
 /// Where a tier's model comes from.
 #[derive(Clone, Debug)]
@@ -184,6 +185,62 @@ pub struct RuntimeOptions {
     pub corpus: Option<CorpusOptions>,
     /// How requests for the model `auto` are divided between two tiers.
     pub collab: CollabOptions,
+    /// How long conversations are compressed.
+    pub compress: CompressOptions,
+    /// Where sessions are kept; nowhere if absent.
+    pub memory: Option<MemoryOptions>,
+}
+
+/// A place on disk for sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryOptions {
+    /// The folder; created if it is missing.
+    pub folder: PathBuf,
+    /// How much is kept, and for how long.
+    pub limits: StoreLimits,
+}
+
+/// Who distils the results of tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Distiller {
+    /// Code, which picks out of them: at once, and verbatim.
+    #[default]
+    Extract,
+    /// The smallest model served, in the background; code, where what it writes is rejected.
+    Model,
+}
+
+impl Distiller {
+    /// Its name in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Extract => "extract",
+            Self::Model => "model",
+        }
+    }
+}
+
+impl FromStr for Distiller {
+    type Err = String;
+
+    /// # Errors
+    /// With the names that there are.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut all = [Self::Extract, Self::Model].into_iter();
+        let known = all.find(|distiller| distiller.as_str() == text);
+        known.ok_or_else(|| format!("{text:?} distils nothing; there are extract, model"))
+    }
+}
+
+/// How long conversations are compressed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CompressOptions {
+    /// Whether those are whose requests do not say.
+    pub enabled: bool,
+    /// Who distils the results of their tools.
+    pub distiller: Distiller,
+    /// From which length on, and which of them.
+    pub planner: agentinfer_compress::Options,
 }
 
 /// How the model [`AUTO`](crate::AUTO) chooses between two tiers.
@@ -241,6 +298,8 @@ impl RuntimeOptions {
             max_sessions: Self::MAX_SESSIONS,
             corpus: None,
             collab: CollabOptions::default(),
+            compress: CompressOptions::default(),
+            memory: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
 use agentinfer_engine::{Constraint, Device, EngineError, Hints, StatsSnapshot, Token, Vocabulary};
-use agentinfer_memory::{Segments, Stats as CorpusStats};
+use agentinfer_memory::{Segments, Stats as CorpusStats, Store, StoreStats};
 use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
     ModelCard, Prompt as Texts, Role, TokenizeRequest, TokenizeResponse,
@@ -18,18 +18,22 @@ use agentinfer_protocol::{
 use crate::answers::{self, Place};
 use crate::auto::kept::Competences;
 use crate::auto::{AUTO, Collab};
-use crate::chat_stream::{ChatStream, Conversation, Head};
+use crate::chat_stream::{ChatStream, Head};
 use crate::choice::Choice;
+use crate::conversation::{Conversation, History};
 use crate::engine_answer::{EngineAnswer, named, submit};
 use crate::merge::Merged;
 use crate::remote::RemoteTier;
 use crate::served::{Served, check_tiers};
-use crate::session::{self, Caller, Prompt, SessionCounts, Sessions};
+use crate::session::{SessionCounts, Sessions};
 use crate::source::Source;
 use crate::text_stream::{CompletionStream, TextChoice};
 use crate::tier::{ServedTier, unix_seconds};
 use crate::validate::{self, ToolUse};
-use crate::{CorpusOptions, RemoteStats, RuntimeError, RuntimeOptions, Tier, random};
+use crate::view::{self, Compress};
+use crate::{
+    CorpusOptions, MemoryOptions, RemoteStats, RuntimeError, RuntimeOptions, Tier, random,
+};
 
 /// The served models and their sessions. Cheap to clone; the engines stop when the last clone and
 /// the last stream are dropped.
@@ -41,17 +45,12 @@ pub struct Runtime {
     pub(crate) tenant: u64,
     /// What past sessions said, if it is kept.
     pub(crate) segments: Option<Arc<Segments>>,
+    /// Where sessions are kept, if they are.
+    pub(crate) store: Option<Arc<Store>>,
     /// How requests are divided between two tiers.
     pub(crate) collab: Arc<Collab>,
-}
-
-/// Where a conversation stands.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct History {
-    /// The place after its last message.
-    pub(crate) place: Place,
-    /// The session that its last known answer was given to.
-    pub(crate) answered: Option<u64>,
+    /// How long conversations are compressed.
+    pub(crate) compress: Arc<Compress>,
 }
 
 /// What one tier has done.
@@ -86,6 +85,8 @@ impl Runtime {
             max_sessions,
             corpus,
             collab,
+            compress,
+            memory,
         } = options;
         check_tiers(&mut tiers, corpus.is_some())?;
         let competences = match &collab.file {
@@ -94,6 +95,8 @@ impl Runtime {
         };
         let open = |corpus: CorpusOptions| Segments::open(&corpus.folder, corpus.bytes);
         let segments = corpus.map(open).transpose()?.map(Arc::new);
+        let open = |memory: MemoryOptions| Store::open(&memory.folder, memory.limits);
+        let store = memory.map(open).transpose()?.map(Arc::new);
         let device = Device::default();
         let start = |tier| Served::start(tier, segments.as_ref(), &device);
         let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
@@ -104,7 +107,9 @@ impl Runtime {
             sessions,
             tenant: 0,
             segments,
+            store,
             collab: Arc::new(Collab::new(collab)),
+            compress: Arc::new(Compress::new(compress)),
         })
     }
 
@@ -148,6 +153,7 @@ impl Runtime {
     /// [`RuntimeError::RemoteFailed`] while the server of a remote tier is left alone;
     /// [`RuntimeError::BothTiersFailed`] where the tier was left open.
     pub fn chat(&self, mut request: ChatCompletionRequest) -> Result<ChatStream, RuntimeError> {
+        view::offer_recall(&mut request);
         if self.is_auto(&request.model) {
             return self.chat_auto(request);
         }
@@ -182,7 +188,7 @@ impl Runtime {
     fn chat_with_server(
         &self,
         tier: &Arc<RemoteTier>,
-        request: ChatCompletionRequest,
+        mut request: ChatCompletionRequest,
         history: History,
     ) -> Result<ChatStream, RuntimeError> {
         let frame = validate::chat_frame(&request)?;
@@ -194,6 +200,9 @@ impl Runtime {
             session.unwrap_or_else(|| table.new_id())
         };
         self.returned(session, &request.messages);
+        let view = self.serve_view(&mut request, &history);
+        // They were for this server.
+        (request.compress, request.memory_recall) = (None, None);
         let conversation = Conversation {
             place: history.place,
             messages: request.messages.clone(),
@@ -202,6 +211,8 @@ impl Runtime {
             session,
             tenant: self.tenant,
             is_last: frame.hints.ends_session,
+            key: request.prompt_cache_key.clone(),
+            view,
         };
         let source = Source::Remote(tier.ask(request, frame.choices)?);
         let mut hints = frame.hints;
@@ -210,7 +221,7 @@ impl Runtime {
     }
 
     /// Notes that a session goes on, which tells how long its tools took.
-    fn returned(&self, session: u64, messages: &[Message]) {
+    pub(crate) fn returned(&self, session: u64, messages: &[Message]) {
         let results = messages
             .last()
             .is_some_and(|message| message.role == Role::Tool);
@@ -229,7 +240,7 @@ impl Runtime {
         hints: Hints,
     ) -> ChatStream {
         ChatStream {
-            sessions: self.sessions.clone(),
+            runtime: self.clone(),
             conversation,
             head: head("chatcmpl-"),
             source,
@@ -299,44 +310,6 @@ impl Runtime {
             choices,
         });
         Ok(self.stream(source, conversation, settings.include_usage, settings.hints))
-    }
-
-    /// What a request continues: its history as the template writes it, in tokens: those known from
-    /// its session, and the tail's.
-    fn conversation(
-        &self,
-        tier: &ServedTier,
-        request: ChatCompletionRequest,
-        history: History,
-    ) -> Result<(Conversation, Prompt), RuntimeError> {
-        let (tenant, messages) = (self.tenant, request.messages);
-        let tools = request.tools.unwrap_or_default();
-        let variables = request.chat_template_kwargs;
-        let text = tier
-            .render(&messages, &tools, variables.as_ref(), true)
-            .map_err(RuntimeError::Conversation)?;
-        let caller = Caller {
-            tenant,
-            key: request.prompt_cache_key.as_deref(),
-            answered: history.answered,
-        };
-        let known = self.sessions.lock().lookup(tier.tier, &caller, &text);
-        self.returned(known.session, &messages);
-        let vocabulary = tier.handle.vocabulary().as_ref();
-        let prompt = session::tokenize(vocabulary, text, &tier.begin_text, known);
-        let tokenized = prompt.tokens.len() - prompt.reused;
-        tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
-        tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
-        let conversation = Conversation {
-            place: history.place,
-            messages,
-            tools,
-            variables,
-            session: prompt.session,
-            tenant: prompt.tenant,
-            is_last: request.end_session == Some(true),
-        };
-        Ok((conversation, prompt))
     }
 
     /// Continues texts. Tokenizes on the calling thread and never waits for the engine.
@@ -444,6 +417,11 @@ impl Runtime {
         self.segments.as_ref().map(|segments| segments.stats())
     }
 
+    /// What is kept of sessions, if anything is.
+    pub fn store_stats(&self) -> Option<StoreStats> {
+        self.store.as_ref().map(|store| store.stats())
+    }
+
     /// Whether all engines run; they end by [`drain`](Self::drain), or by a fault.
     pub fn is_running(&self) -> bool {
         let mut engines = self.tiers.iter().filter_map(Served::local);
@@ -487,7 +465,7 @@ impl Runtime {
     }
 
     /// The tier that `model` names: by served name, by tier, or the default (the strongest).
-    fn resolve(&self, model: &str) -> Result<&Served, RuntimeError> {
+    pub(crate) fn resolve(&self, model: &str) -> Result<&Served, RuntimeError> {
         let by_name = self.tiers.iter().find(|tier| tier.name() == model);
         let by_tier = || self.tiers.iter().find(|tier| tier.tier().as_str() == model);
         let default = || {

@@ -20,7 +20,9 @@ use crate::Tier;
 use crate::answers::{Answers, Place};
 use crate::auto::kept::Competences;
 use crate::auto::steering::{Pending, Steering};
+use crate::record::Lines;
 use crate::tool_times::ToolTimes;
+use crate::view::View;
 
 /// Lines of conversation remembered for one session (its agents, its retries, its `n` choices).
 /// Eight covers a planner with several seekers under one key; more would slow every look-up.
@@ -109,6 +111,10 @@ struct Session {
     branches: VecDeque<Branch>,
     /// Who takes its next step, where that is chosen for it.
     steering: Option<Box<Steering>>,
+    /// What of it is served in another form, if anything may be.
+    view: Option<Box<View>>,
+    /// What of it the store has.
+    lines: Lines,
 }
 
 /// What a table knows about the beginning of a text.
@@ -277,13 +283,27 @@ impl SessionTable {
         tenant: u64,
         fresh: impl FnOnce() -> Steering,
     ) -> (&mut Steering, &mut Competences) {
-        self.session(id, tenant, None);
-        self.touch(id);
-        self.evict();
-        let last = self.sessions.back_mut();
-        let last = last.expect("what was used last is not evicted");
+        self.used(id, tenant);
+        let last = self.sessions.back_mut().expect("it was just used");
         let steering = last.steering.get_or_insert_with(|| Box::new(fresh()));
         (steering, &mut self.competences)
+    }
+
+    /// The view of a session, if it has one.
+    pub(crate) fn view(&mut self, id: u64) -> Option<&mut View> {
+        let mut sessions = self.sessions.iter_mut();
+        let session = sessions.find(|session| session.id == id)?;
+        session.view.as_deref_mut()
+    }
+
+    /// The view of a session. Both begin to exist with this.
+    pub(crate) fn view_or_new(&mut self, id: u64, tenant: u64) -> &mut View {
+        self.used(id, tenant).view.get_or_insert_default()
+    }
+
+    /// What the store has of a session, which begins to exist with this.
+    pub(crate) fn lines(&mut self, id: u64, tenant: u64) -> &mut Lines {
+        &mut self.used(id, tenant).lines
     }
 
     /// The answer at one of these places of which it is not known what came of it.
@@ -364,10 +384,21 @@ impl SessionTable {
                     key,
                     branches: VecDeque::new(),
                     steering: None,
+                    view: None,
+                    lines: Lines::default(),
                 });
                 self.sessions.len() - 1
             });
         &mut self.sessions[at]
+    }
+
+    /// A session that is used now. It begins to exist with this.
+    fn used(&mut self, id: u64, tenant: u64) -> &mut Session {
+        self.session(id, tenant, None);
+        self.touch(id);
+        self.evict();
+        let last = self.sessions.back_mut();
+        last.expect("what was used last is not evicted")
     }
 
     fn touch(&mut self, id: u64) {

@@ -3,7 +3,7 @@
 use agentinfer_engine::{Finish, Token};
 use agentinfer_protocol::{ChoiceDelta, Usage};
 
-use crate::chat_stream::Conversation;
+use crate::conversation::Conversation;
 use crate::engine_answer::EngineAnswer;
 use crate::remote::RemoteAnswer;
 use crate::said::Said;

@@ -14,12 +14,16 @@ use agentinfer_engine::{
     Speculation, Vocabulary,
 };
 use agentinfer_llama::ModelFile;
-use agentinfer_memory::Segments;
+use agentinfer_memory::{SegmentKey, Segments};
 use agentinfer_protocol::{Message, ModelCard, Tool};
 use serde_json::{Map, Value};
 
-use crate::drafts;
+use crate::drafts::{self, Keys};
+use crate::random;
 use crate::{DiskOptions, Drafts, RuntimeError, Tier, TierOptions, TierSource};
+
+/// Tokens kept free for an answer of no stated length, where a conversation is shortened to fit.
+const ANSWER_TOKENS: u32 = 1024;
 
 /// A served model.
 pub(crate) struct ServedTier {
@@ -29,6 +33,8 @@ pub(crate) struct ServedTier {
     pub(crate) template: ChatTemplate,
     /// How the template writes the begin-of-sequence token; empty if there is none.
     pub(crate) begin_text: String,
+    /// How its sessions are known in the segments, if it drafts from them.
+    keys: Option<Keys>,
     /// Unix time of the start, in seconds.
     created: u64,
     /// Identifies the model file and this program's version in answers.
@@ -64,7 +70,8 @@ impl ServedTier {
         let complete = Complete {
             label: &label,
             drafts,
-            segments,
+            segments: segments.filter(|_| drafts == Drafts::Full),
+            salt: random::seed(),
             device,
             disk: disk.as_ref(),
             sched_trace: sched_trace.as_deref(),
@@ -117,6 +124,7 @@ impl ServedTier {
         })?;
         Ok(Self {
             tier,
+            keys: complete.keys(handle.vocabulary().as_ref()),
             template,
             fingerprint: fingerprint(&name, file.as_ref()),
             name,
@@ -165,6 +173,23 @@ impl ServedTier {
         Ok(grammar.map_or(Constraint::None, Constraint::Lark))
     }
 
+    /// Where a session is in the segments, or will be, if it is kept there.
+    pub(crate) fn segment_key(&self, session: u64) -> Option<SegmentKey> {
+        self.keys.map(|keys| keys.of(session))
+    }
+
+    /// How many tokens a text is by itself.
+    pub(crate) fn count(&self, text: &str) -> u32 {
+        self.handle.vocabulary().tokenize(text, false, false).len() as u32
+    }
+
+    /// Tokens that a prompt may take if an answer of `answer_tokens` is to fit behind it.
+    pub(crate) fn room(&self, answer_tokens: Option<u32>) -> usize {
+        let context = self.handle.limits().context_tokens;
+        let answer = answer_tokens.unwrap_or(ANSWER_TOKENS).min(context / 4);
+        (context - answer) as usize
+    }
+
     pub(crate) fn card(&self) -> ModelCard {
         ModelCard {
             id: self.name.clone(),
@@ -190,13 +215,21 @@ impl std::fmt::Debug for ServedTier {
 struct Complete<'a> {
     label: &'a str,
     drafts: Drafts,
+    /// Where it drafts from past sessions.
     segments: Option<&'a Arc<Segments>>,
+    /// Tells sessions of this process from others there.
+    salt: u64,
     device: &'a Device,
     disk: Option<&'a DiskOptions>,
     sched_trace: Option<&'a Path>,
 }
 
 impl Complete<'_> {
+    /// How its sessions are known in the segments, if they are there.
+    fn keys(&self, vocabulary: &dyn Vocabulary) -> Option<Keys> {
+        self.segments.map(|_| Keys::new(vocabulary, self.salt))
+    }
+
     fn engine<M: Model>(
         &self,
         engine: Engine<M>,
@@ -204,7 +237,8 @@ impl Complete<'_> {
     ) -> Result<Engine<M>, EngineError> {
         let mut engine = engine.with_device(self.device);
         engine.measure_steps()?;
-        if let Some(drafter) = drafts::drafter(self.drafts, vocabulary, self.segments) {
+        let segments = self.segments.zip(self.keys(vocabulary));
+        if let Some(drafter) = drafts::drafter(self.drafts, vocabulary, segments) {
             engine = engine.with_drafter(drafter);
         }
         if let Some(disk) = self.disk {

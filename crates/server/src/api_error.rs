@@ -25,6 +25,7 @@ pub(crate) enum Failure {
     Invalid,
     ContextOverflow,
     ModelNotFound,
+    HandleNotFound,
     RouteNotFound,
     MethodNotAllowed,
     Unauthorized,
@@ -46,6 +47,7 @@ impl Failure {
             Self::Invalid => (S::BAD_REQUEST, INVALID, None),
             Self::ContextOverflow => (S::BAD_REQUEST, INVALID, Some("context_length_exceeded")),
             Self::ModelNotFound => (S::NOT_FOUND, INVALID, Some("model_not_found")),
+            Self::HandleNotFound => (S::NOT_FOUND, INVALID, Some("handle_not_found")),
             Self::RouteNotFound => (S::NOT_FOUND, INVALID, Some("route_not_found")),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, INVALID, Some("method_not_allowed")),
             Self::Unauthorized => (
@@ -78,6 +80,7 @@ fn failure(error: &RuntimeError) -> Failure {
     use RuntimeError as R;
     match error {
         R::UnknownModel { .. } => Failure::ModelNotFound,
+        R::UnknownHandle { .. } => Failure::HandleNotFound,
         R::InvalidRequest { .. } | R::Conversation(_) => Failure::Invalid,
         R::Engine(E::InvalidRequest { .. } | E::Constraint(_)) => Failure::Invalid,
         R::Engine(E::ContextOverflow { .. }) => Failure::ContextOverflow,

@@ -71,6 +71,7 @@ impl TakesHints for CompletionRequest {
     }
 }
 
+impl TakesHints for agentinfer_protocol::RecallRequest {}
 impl TakesHints for agentinfer_protocol::TokenizeRequest {}
 impl TakesHints for agentinfer_protocol::DetokenizeRequest {}
 

@@ -64,7 +64,7 @@ mod ticket;
 pub(crate) use api_error::ApiError;
 pub use error::ServerError;
 pub use options::{
-    END_SESSION_HEADER, EXPECTED_TOOL_SECONDS_HEADER, REASON_HEADER, REQUEST_ID_HEADER,
-    SESSION_HEADER, ServerOptions, TIER_HEADER,
+    DISTILLED_HEADER, END_SESSION_HEADER, EXPECTED_TOOL_SECONDS_HEADER, REASON_HEADER,
+    REQUEST_ID_HEADER, SESSION_HEADER, ServerOptions, TIER_HEADER,
 };
 pub use server::{Bound, Server, serve};

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use agentinfer_runtime::{
-    AutoStats, BreakerState, CorpusStats, RemoteStats, Runtime, Tier, TierStats,
+    AutoStats, BreakerState, CompressStats, CorpusStats, RemoteStats, Runtime, StoreStats, Tier,
+    TierStats,
 };
 use axum::http::StatusCode;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -93,7 +94,11 @@ impl Metrics {
         let auto = auto.map_or_else(String::new, |auto| auto_text(&auto));
         let engines = engine_text(&runtime.stats());
         let remotes = remote_text(&runtime.remote_stats());
-        self.recorder.handle().render() + &engines + &remotes + &corpus + &auto
+        let compress = compress_text(&runtime.compress_stats());
+        let memory = runtime.store_stats();
+        let memory = memory.map_or_else(String::new, memory_text);
+        let text = self.recorder.handle().render() + &engines + &remotes + &corpus + &auto;
+        text + &compress + &memory
     }
 
     fn record(&self, change: impl FnOnce()) {
@@ -193,10 +198,26 @@ fn corpus_text(corpus: CorpusStats) -> String {
         ("files_evicted_total", "counter", evicted),
         ("bytes", "gauge", bytes),
     ];
-    let line = |(name, kind, value): (&str, &str, u64)| {
-        format!("# TYPE agentinfer_corpus_{name} {kind}\nagentinfer_corpus_{name} {value}\n")
-    };
-    samples.map(line).concat()
+    samples.map(|sample| line("corpus", sample)).concat()
+}
+
+/// What is kept of sessions.
+fn memory_text(stats: StoreStats) -> String {
+    let samples = [
+        ("sessions", "gauge", stats.sessions),
+        ("turns", "gauge", stats.turns),
+        ("bytes", "gauge", stats.bytes),
+        ("written_total", "counter", stats.written),
+        ("dropped_total", "counter", stats.dropped),
+        ("failed_total", "counter", stats.failed),
+        ("evicted_total", "counter", stats.evicted),
+    ];
+    samples.map(|sample| line("memory", sample)).concat()
+}
+
+/// A sample without labels.
+fn line(group: &str, (name, kind, value): (&str, &str, impl std::fmt::Display)) -> String {
+    format!("# TYPE agentinfer_{group}_{name} {kind}\nagentinfer_{group}_{name} {value}\n")
 }
 
 /// What the model `auto` has chosen, and what that has cost.
@@ -237,6 +258,28 @@ fn auto_text(auto: &AutoStats) -> String {
         }
     }
     text
+}
+
+/// What was served of long conversations in another form.
+fn compress_text(compress: &CompressStats) -> String {
+    let counts = [
+        ("views_total", compress.views),
+        ("full_prompt_tokens_total", compress.full_tokens),
+        ("served_prompt_tokens_total", compress.served_tokens),
+        ("distilled_results_total", compress.distilled),
+        ("original_tokens_total", compress.original_tokens),
+        ("distilled_tokens_total", compress.block_tokens),
+        ("rejected_total", compress.rejected),
+        ("breakers_total", compress.breakers),
+        ("swaps_total", compress.swaps),
+        ("gave_up_total", compress.gave_up),
+        ("fitted_total", compress.fitted),
+        ("recalls_total", compress.recalls),
+        ("recall_misses_total", compress.recall_misses),
+    ];
+    let counts = counts.map(|(name, count)| line("compress", (name, "counter", count)));
+    let stall = ("stall_seconds_total", "counter", compress.stall_seconds);
+    counts.concat() + &line("compress", stall)
 }
 
 /// Name, kind and value.

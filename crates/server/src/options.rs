@@ -24,6 +24,10 @@ pub const TIER_HEADER: &str = "x-agentinfer-tier";
 /// The response header that says in a word why that tier was chosen.
 pub const REASON_HEADER: &str = "x-agentinfer-reason";
 
+/// The response header that says how many results of tools are served distilled, where the
+/// conversation may be compressed.
+pub const DISTILLED_HEADER: &str = "x-agentinfer-distilled";
+
 /// How to serve. The default listens on `127.0.0.1:8080` and asks for no key.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, ModelCard, ModelList,
-    TokenizeRequest,
+    RecallRequest, TokenizeRequest,
 };
 use agentinfer_runtime::{ChatStream, RemoteStats, RuntimeError};
 use axum::{
@@ -23,20 +23,22 @@ use crate::{
     api_error::Failure,
     auth::Tenant,
     body::JsonBody,
-    options::{REASON_HEADER, TIER_HEADER},
+    options::{DISTILLED_HEADER, REASON_HEADER, TIER_HEADER},
     state::AppState,
     stream, ticket,
 };
 
 /// All routes, as the answer to an unknown path lists them.
-const ROUTES: &str = "POST /v1/chat/completions, POST /v1/completions, GET /v1/models, \
-    GET /v1/models/{id}, POST /tokenize, POST /detokenize, GET /health, GET /ready, GET /metrics";
+const ROUTES: &str = "POST /v1/chat/completions, POST /v1/chat/view, POST /v1/completions, \
+    POST /v1/memory/recall, GET /v1/models, GET /v1/models/{id}, POST /tokenize, POST /detokenize, GET /health, GET /ready, GET /metrics";
 
 /// The router with everything around it.
 pub(crate) fn router(state: AppState) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
+        .route("/v1/chat/view", post(view))
         .route("/v1/completions", post(complete))
+        .route("/v1/memory/recall", post(recall))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         // llama-server serves these without the prefix too, and clients rely on it.
@@ -77,14 +79,39 @@ async fn chat(
     Ok((head, stream::events(&state, started, chunks)).into_response())
 }
 
-/// Headers that say which tier answers and why, where the request left that open.
+/// Headers that say which tier answers and why, where the request left that open, and how much of
+/// the conversation is served distilled.
 fn decision(answer: &ChatStream) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some((tier, reason)) = answer.decision() {
         headers.insert(TIER_HEADER, HeaderValue::from_static(tier.as_str()));
         headers.insert(REASON_HEADER, HeaderValue::from_static(reason));
     }
+    if let Some(distilled) = answer.distilled() {
+        headers.insert(DISTILLED_HEADER, distilled.into());
+    }
     headers
+}
+
+/// The conversation as its model would be given it.
+async fn view(
+    State(state): State<AppState>,
+    Extension(tenant): Extension<Tenant>,
+    JsonBody(request): JsonBody<ChatCompletionRequest>,
+) -> Result<Response, ApiError> {
+    let runtime = state.runtime.for_tenant(tenant.0);
+    let view = blocking(move || runtime.view(request)).await?;
+    Ok(Json(view).into_response())
+}
+
+async fn recall(
+    State(state): State<AppState>,
+    Extension(tenant): Extension<Tenant>,
+    JsonBody(request): JsonBody<RecallRequest>,
+) -> Result<Response, ApiError> {
+    let runtime = state.runtime.for_tenant(tenant.0);
+    let original = blocking(move || runtime.recall(&request)).await?;
+    Ok(Json(original).into_response())
 }
 
 async fn complete(

@@ -391,6 +391,40 @@ def test_hints():
         raises(refused, lambda: chat(extra_headers={name: "soon"}), param=name, says=says)
 
 
+def long_session(pages):
+    """A session whose tool has returned so many pages, each of some 400 tokens."""
+    messages = [{"role": "user", "content": "How tall is the tower of Lindau?"}]
+    for number in range(pages):
+        call = {"id": f"call_{number}", "type": "function", "function": {
+            "name": "read_page", "arguments": json.dumps({"number": number})}}
+        lines = [f"Line {line} of page {number} tells of boats, bridges and old roads."
+                 for line in range(24)]
+        lines[12] = f"The tower of Lindau is {30 + number} metres tall, says page {number}."
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        messages.append(
+            {"role": "tool", "tool_call_id": f"call_{number}", "content": "\n".join(lines)})
+    return messages
+
+
+def test_a_session_goes_on_past_the_window():
+    messages = long_session(CONTEXT_TOKENS // 300)
+    raises(openai.BadRequestError, lambda: chat(messages), code="context_length_exceeded")
+    raw = client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=messages, max_completion_tokens=8, extra_body={"compress": True})
+    usage = raw.parse().usage
+    full = usage.prompt_tokens_details.model_extra["full_tokens"]
+    assert usage.prompt_tokens < CONTEXT_TOKENS < full, (usage.prompt_tokens, full)
+    assert int(raw.headers["x-agentinfer-distilled"]) > 0
+    view = client.post("/chat/view", cast_to=object, body={
+        "model": MODEL, "messages": messages, "compress": True})
+    assert len(view["messages"]) == len(messages)
+    for result in view["distilled"]:
+        original = client.post("/memory/recall", cast_to=object, body={"handle": result["handle"]})
+        assert original["content"] == messages[result["index"]]["content"]
+        kept = view["messages"][result["index"]]["content"]
+        assert result["handle"] in kept, kept
+
+
 def test_completions():
     options = {"model": MODEL, "prompt": "One, two, three,", "temperature": 0, "max_tokens": 8}
     whole = client.completions.create(**options)

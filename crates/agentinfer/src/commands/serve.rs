@@ -61,6 +61,8 @@ async fn serve(config: Config) -> Result<()> {
     let options = RuntimeOptions {
         corpus: config.corpus,
         collab: config.collab,
+        compress: config.compress,
+        memory: config.memory,
         ..RuntimeOptions::new(config.tiers)
     };
     let runtime = spawn_blocking(|| Runtime::start(options)).await??;

@@ -8,7 +8,7 @@ use agentinfer_memory::{History, Hit, Reader, SessionInfo, StoredTurn};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::config::{Raw, RawMemory};
+use crate::config::Raw;
 use crate::output;
 
 mod erase;
@@ -35,8 +35,9 @@ pub(crate) enum Command {
 /// Where sessions are kept, and whose are meant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
-    #[command(flatten)]
-    memory: RawMemory,
+    /// The folder of the store, as `agentinfer serve --memory-dir` was given it.
+    #[arg(long, env = "AGENTINFER_MEMORY_DIR", value_name = "DIR")]
+    memory_dir: Option<PathBuf>,
     /// TOML file with settings, that of `agentinfer serve`.
     #[arg(long, env = "AGENTINFER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -130,7 +131,7 @@ fn tenant(text: &str) -> Result<u64, String> {
 
 impl Place {
     fn folder(&self, below: &Raw) -> Result<PathBuf> {
-        let folder = self.memory.dir.as_ref().or(below.memory.dir.as_ref());
+        let folder = self.memory_dir.as_ref().or(below.memory.dir.as_ref());
         folder.cloned().context(
             "where are sessions kept? Give --memory-dir DIR, or a configuration file that says so",
         )

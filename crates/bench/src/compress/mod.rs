@@ -20,6 +20,8 @@ use std::path::PathBuf;
 pub use arm::Arm;
 pub use results::{CompressResults, CompressRow};
 
+use agentinfer_engine::Vocabulary;
+
 use crate::BenchError;
 use crate::sam::recording::{Recording, Trials};
 use replay::{Counts, Session};
@@ -84,7 +86,9 @@ fn recordings(options: &CompressOptions) -> Result<Vec<Recording>, BenchError> {
         .collect::<Result<Vec<_>, _>>()?;
     for path in &options.traces {
         let mut recording = Recording::calls(path)?;
-        recording.sessions.sort_by(|one, other| one.name.cmp(&other.name));
+        recording
+            .sessions
+            .sort_by(|one, other| one.name.cmp(&other.name));
         recordings.push(recording);
     }
     Ok(recordings)

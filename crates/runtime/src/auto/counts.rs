@@ -1,7 +1,6 @@
 //! What was chosen, and what choosing has cost.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use crate::Tier;
 
@@ -41,21 +40,4 @@ pub struct AutoStats {
     /// How well what is known of the small model tells good steps from bad, as area under the ROC
     /// curve, and over how many steps; of the tenant with the most such steps.
     pub auc: Option<(f64, usize)>,
-}
-
-/// The counts, shared by those who count.
-#[derive(Debug, Default)]
-pub(crate) struct Counts(Mutex<AutoStats>);
-
-impl Counts {
-    pub(crate) fn add(&self, change: impl FnOnce(&mut AutoStats)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    pub(crate) fn snapshot(&self) -> AutoStats {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
 }

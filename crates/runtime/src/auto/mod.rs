@@ -28,15 +28,18 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::check::Check;
-use self::counts::{AutoStats, Counts};
+use self::counts::AutoStats;
 use self::prewarm::Prewarm;
 use self::steering::{Checking, Pending, Steering};
 use crate::answers::{self, Place};
-use crate::chat_stream::{ChatStream, Conversation};
-use crate::runtime::{History, Runtime};
+use crate::chat_stream::ChatStream;
+use crate::conversation::Conversation;
+use crate::conversation::History;
+use crate::counts::Counts;
+use crate::runtime::Runtime;
 use crate::said::Said;
 use crate::served::Served;
-use crate::session::{self, Caller, Prompt, SessionTable};
+use crate::session::{Prompt, SessionTable};
 use crate::tier::ServedTier;
 use crate::{CollabOptions, RuntimeError, Tier};
 
@@ -62,7 +65,7 @@ pub(crate) struct Collab {
     file: Option<PathBuf>,
     /// Held while the file is written.
     writing: Mutex<()>,
-    counts: Arc<Counts>,
+    counts: Arc<Counts<AutoStats>>,
 }
 
 impl Collab {
@@ -413,7 +416,6 @@ pub(crate) struct FollowUp {
     /// The tier that has answered.
     tier: Served,
     session: u64,
-    tenant: u64,
     messages: Vec<Message>,
     answer: Message,
     tools: Vec<Tool>,
@@ -434,7 +436,6 @@ impl FollowUp {
             runtime: taken.runtime.clone(),
             tier: taken.runtime.tier(stream.source.tier()).clone(),
             session: conversation.session,
-            tenant: conversation.tenant,
             messages: conversation.messages.clone(),
             answer: stream.source.said().first()?.message(),
             tools: conversation.tools.clone(),
@@ -492,18 +493,7 @@ impl FollowUp {
 
     /// Tokens of a text of the session, as far as they are known from it.
     fn tokenize(&self, tier: &ServedTier, text: String) -> Prompt {
-        let caller = Caller {
-            tenant: self.tenant,
-            key: None,
-            answered: Some(self.session),
-        };
-        let known = self.sessions().lookup(tier.tier, &caller, &text);
-        session::tokenize(
-            tier.handle.vocabulary().as_ref(),
-            text,
-            &tier.begin_text,
-            known,
-        )
+        self.runtime.tokenize_for(tier, self.session, text)
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, SessionTable> {

@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
-use agentinfer_engine::{Completion, EngineError, Event, FinishReason, Hints, Request, Token};
-
 use super::FollowUp;
-use super::counts::Counts;
+use super::counts::AutoStats;
 use crate::RuntimeError;
+use crate::counts::Counts;
 use crate::session::Answer;
 use crate::tier::ServedTier;
 use crate::turn;
+use crate::warm::{State, Warm};
 
 /// A conversation that is being read. Dropping it cancels what is left to do; what was read stays.
 #[derive(Debug)]
 pub(crate) struct Prewarm {
-    completion: Completion,
-    counts: Arc<Counts>,
+    warm: Warm,
+    counts: Arc<Counts<AutoStats>>,
 }
 
 impl Prewarm {
@@ -27,7 +27,7 @@ impl Prewarm {
     pub(crate) fn start(
         tier: &ServedTier,
         after: &FollowUp,
-        counts: &Arc<Counts>,
+        counts: &Arc<Counts<AutoStats>>,
     ) -> Result<Self, RuntimeError> {
         let render = |messages: &[_]| {
             let variables = after.variables.as_ref();
@@ -36,11 +36,7 @@ impl Prewarm {
         let text = turn::continued(&render, &after.messages, &after.answer)
             .map_err(RuntimeError::Conversation)?;
         let prompt = after.tokenize(tier, text);
-        let hints = Hints {
-            background: true,
-            ..after.hints
-        };
-        let completion = prefill_only(tier, prompt.tokens.clone(), after.session, hints)?;
+        let warm = Warm::start(tier, prompt.tokens.clone(), after.session, after.hints)?;
         // The next one then tokenizes only what is new.
         let read = Answer {
             text: &prompt.text,
@@ -49,7 +45,7 @@ impl Prewarm {
         after.sessions().remember(tier.tier, &prompt, &read);
         counts.add(|counts| counts.prewarms += 1);
         Ok(Self {
-            completion,
+            warm,
             counts: counts.clone(),
         })
     }
@@ -57,34 +53,13 @@ impl Prewarm {
 
 impl Drop for Prewarm {
     fn drop(&mut self) {
-        let mut finished = None;
-        while let Some(event) = self.completion.try_next() {
-            if let Event::Finished(finish) = event {
-                finished = Some(finish);
-            }
-        }
-        let finished = finished.filter(|finish| finish.reason != FinishReason::NoRoom);
-        self.counts.add(|counts| match finished {
-            Some(finish) => {
+        let state = self.warm.state().clone();
+        self.counts.add(|counts| match state {
+            State::Resident(finish) => {
                 let tokens = finish.prompt_tokens - finish.cached_tokens;
                 counts.prewarmed_tokens += u64::from(tokens);
             }
-            None => counts.prewarms_cancelled += 1,
+            State::Running | State::GaveUp => counts.prewarms_cancelled += 1,
         });
     }
-}
-
-/// Makes the cells of a prompt resident.
-fn prefill_only(
-    tier: &ServedTier,
-    tokens: Vec<Token>,
-    session: u64,
-    hints: Hints,
-) -> Result<Completion, EngineError> {
-    let request = Request {
-        session: Some(session),
-        hints,
-        ..Request::new(tokens).max_tokens(0)
-    };
-    tier.handle.submit(request)
 }

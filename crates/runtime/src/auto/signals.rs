@@ -8,6 +8,7 @@ use agentinfer_protocol::{Message, Role, ToolCall};
 use serde_json::Value;
 
 use crate::answers::call_meaning;
+use crate::tools;
 
 /// Characters of a tool's name that a kind of steps is told by: the OpenAI API's bound on names.
 const MAX_NAME: usize = 64;
@@ -29,25 +30,16 @@ const CALL_MARKUP: [&str; 4] = ["<tool_call>", "<tools>", "[TOOL_CALLS]", "<|pyt
 
 /// The kind of step that a request asks for: a small number of words for any one client, by which
 /// a model's competence is learned.
-pub(crate) fn kind(messages: &[Message], tools: bool) -> String {
+pub(crate) fn kind(messages: &[Message], offered: bool) -> String {
     match messages.last() {
-        Some(last) if tools && last.role == Role::Tool => {
-            let name = tool_of(messages, last).unwrap_or("tool");
+        Some(last) if offered && last.role == Role::Tool => {
+            let name = tools::called(messages, messages.len() - 1).unwrap_or("tool");
             let name: String = name.chars().take(MAX_NAME).collect();
             format!("after:{name}")
         }
-        _ if tools => "tools".to_owned(),
+        _ if offered => "tools".to_owned(),
         _ => "chat".to_owned(),
     }
-}
-
-/// The name of the tool that a message is a result of.
-fn tool_of<'a>(messages: &'a [Message], result: &'a Message) -> Option<&'a str> {
-    let id = result.tool_call_id.as_deref();
-    let mut calls = messages.iter().rev().flat_map(calls_of);
-    let call = calls.find(|call| Some(call.id.as_str()) == id);
-    call.map(|call| call.function.name.as_str())
-        .or(result.name.as_deref())
 }
 
 /// Whether the calls of an answer could be read, as far as it made any; `cut_off` says that it was

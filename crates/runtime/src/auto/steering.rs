@@ -10,11 +10,12 @@ use agentinfer_protocol::{Message, Role as Speaker};
 use tokio::sync::oneshot;
 
 use super::check::{Check, Judgement};
-use super::counts::{AutoStats, Counts};
+use super::counts::AutoStats;
 use super::prewarm::Prewarm;
 use super::signals;
 use crate::Tier;
 use crate::answers::Place;
+use crate::counts::Counts;
 
 /// Answers of one session of which it is not known what came of them: as many as lines of its
 /// conversation are remembered. Of more, the oldest counts as never asked for.
@@ -113,7 +114,7 @@ impl Steering {
         messages: &[Message],
         places: &[Place],
         competence: &mut Competence,
-        counts: &Counts,
+        counts: &Counts<AutoStats>,
     ) {
         // The same question again: what was answered to it before counts for nothing.
         if let Some(last) = places.last() {
@@ -253,7 +254,7 @@ mod tests {
     struct Client {
         steering: Steering,
         known: Competence,
-        counts: Counts,
+        counts: Counts<AutoStats>,
         messages: Vec<Message>,
     }
 

@@ -196,7 +196,6 @@ async fn a_check_is_as_sure_as_its_model() {
             runtime: runtime.clone(),
             tier: runtime.tier(Tier::Small).clone(),
             session: conversation.session,
-            tenant: 0,
             messages,
             answer,
             tools: Vec::new(),

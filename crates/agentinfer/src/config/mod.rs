@@ -5,17 +5,24 @@
 //! description everywhere. [`Raw::or`] lays one over the other, and [`Raw::validate`] turns the
 //! outcome once into a [`Config`], which is complete, checked and never changes.
 
+mod compress;
+mod memory;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentinfer_runtime::{
-    CollabOptions, CorpusOptions, DiskOptions, Drafts, RemoteOptions, Tier, TierOptions, TierSource,
+    CollabOptions, CompressOptions, CorpusOptions, DiskOptions, Drafts, MemoryOptions,
+    RemoteOptions, Tier, TierOptions, TierSource,
 };
 use agentinfer_server::ServerOptions;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
+
+use self::compress::RawCompress;
+use self::memory::RawMemory;
 
 /// The model that serves when none is named.
 const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
@@ -51,8 +58,9 @@ pub(crate) struct Raw {
     pub(crate) engine: RawEngine,
     #[command(flatten)]
     pub(crate) collab: RawCollab,
-    /// Only commands about past sessions have its options.
-    #[arg(skip)]
+    #[command(flatten)]
+    pub(crate) compress: RawCompress,
+    #[command(flatten)]
     pub(crate) memory: RawMemory,
 }
 
@@ -230,20 +238,6 @@ pub(crate) struct RawCollab {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// `[memory]`: what is remembered of sessions.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawMemory {
-    /// Folder in which sessions are kept [default: none].
-    #[arg(
-        id = "memory_dir",
-        long = "memory-dir",
-        env = "AGENTINFER_MEMORY_DIR",
-        value_name = "DIR"
-    )]
-    pub(crate) dir: Option<PathBuf>,
-}
-
 /// Something that is done or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -263,6 +257,10 @@ pub(crate) struct Config {
     pub(crate) corpus: Option<CorpusOptions>,
     /// How requests are divided between two of them.
     pub(crate) collab: CollabOptions,
+    /// How long conversations are compressed.
+    pub(crate) compress: CompressOptions,
+    /// Where sessions are kept.
+    pub(crate) memory: Option<MemoryOptions>,
     /// How to serve them.
     pub(crate) server: ServerOptions,
 }
@@ -286,6 +284,7 @@ impl Raw {
             server,
             engine,
             collab,
+            compress,
             memory,
         } = self;
         Self {
@@ -333,9 +332,8 @@ impl Raw {
                 prewarm: collab.prewarm.or(below.collab.prewarm),
                 file: collab.file.or(below.collab.file),
             },
-            memory: RawMemory {
-                dir: memory.dir.or(below.memory.dir),
-            },
+            compress: compress.or(below.compress),
+            memory: memory.or(below.memory),
         }
     }
 
@@ -366,6 +364,8 @@ impl Raw {
         Ok(Config {
             corpus: self.engine.corpus(),
             collab,
+            compress: self.compress.validate()?,
+            memory: self.memory.validate(),
             tiers,
             server,
         })
@@ -578,7 +578,7 @@ fn served_name(model: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use agentinfer_runtime::Drafts;
+    use agentinfer_runtime::{Distiller, Drafts};
 
     use super::*;
 
@@ -620,13 +620,17 @@ mod tests {
              policy = \"paper:k=2\"\nspec = \"off\"\ncorpus_dir = \"said\"\ncorpus_mib = 40\nspec_budget = \"paper:batch=4\"\n\
              prefill_chunk = 34\nbatch = 35\nthreads = 36\n\
              gpu_layers = 37\nsched_trace = \"t.jsonl\"\noffload_mib = 38\noffload_dir = \"kv\"\noffload_disk_mib = 39\n\
-             [collab]\npolicy = \"paper:burst=3\"\nprewarm = \"off\"\nfile = \"known.json\"\n",
+             [collab]\npolicy = \"paper:burst=3\"\nprewarm = \"off\"\nfile = \"known.json\"\n\
+             [compress]\nenabled = \"on\"\ndistiller = \"model\"\ntrigger = 41\nrecent = 3\n\
+             [memory]\ndir = \"kept\"\nmib = 42\ndays = 2\n",
         );
         raw.models.small = Some(model(dir.path()));
         let Config {
             tiers,
             corpus,
             collab,
+            compress,
+            memory,
             server,
         } = raw.validate().unwrap();
         assert_eq!((server.host.as_str(), server.port), ("::", 9));
@@ -656,6 +660,18 @@ mod tests {
         assert_eq!(collab.policy.to_string(), "paper:warm_up=2:burst=3");
         let file = Some(PathBuf::from("known.json"));
         assert_eq!((collab.prewarm, collab.file), (false, file));
+        assert_eq!(
+            (compress.enabled, compress.distiller),
+            (true, Distiller::Model)
+        );
+        let memory = memory.unwrap();
+        assert_eq!(memory.folder, Path::new("kept"));
+        assert_eq!(
+            (memory.limits.bytes, memory.limits.age.as_secs()),
+            (42 * MIB, 2 * 86_400)
+        );
+        let planner = compress.planner;
+        assert_eq!((planner.trigger_tokens, planner.recent_results), (41, 3));
         let budget = engine.speculation.to_string();
         assert_eq!(budget, "paper:context=32768:batch=4");
         assert_eq!(tier.sched_trace.as_deref(), Some(Path::new("t.jsonl")));

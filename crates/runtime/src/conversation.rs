@@ -1,0 +1,119 @@
+//! What a request continues: a conversation as its model is given it, in tokens.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use agentinfer_protocol::{ChatCompletionRequest, Message, Tool};
+use serde_json::{Map, Value};
+
+use crate::RuntimeError;
+use crate::answers::Place;
+use crate::runtime::Runtime;
+use crate::session::{self, Caller, Prompt};
+use crate::tier::ServedTier;
+use crate::view::ServedView;
+
+/// Where a conversation stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct History {
+    /// The place after its last message.
+    pub(crate) place: Place,
+    /// The session that its last known answer was given to.
+    pub(crate) answered: Option<u64>,
+}
+
+/// The conversation that is answered, as its model is given it; kept to recognise its continuation.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    pub(crate) messages: Vec<Message>,
+    /// The place after the last of them.
+    pub(crate) place: Place,
+    pub(crate) tools: Vec<Tool>,
+    /// The client's variables for the template.
+    pub(crate) variables: Option<Map<String, Value>>,
+    /// The session that it belongs to, and that session's tenant.
+    pub(crate) session: u64,
+    pub(crate) tenant: u64,
+    /// Whether the client said that the session ends with it.
+    pub(crate) is_last: bool,
+    /// The client's name for the session.
+    pub(crate) key: Option<String>,
+    /// The conversation as the client sent it, where it may be served in another form.
+    pub(crate) view: Option<ServedView>,
+}
+
+impl Runtime {
+    /// What a request continues: the view of its history as the template writes it, in tokens: those
+    /// known from its session, and the tail's.
+    pub(crate) fn conversation(
+        &self,
+        tier: &ServedTier,
+        mut request: ChatCompletionRequest,
+        history: History,
+    ) -> Result<(Conversation, Prompt), RuntimeError> {
+        let mut view = self.serve_view(&mut request, &history);
+        let mut prompt = self.prompt(tier, &request, &history)?;
+        if let Some(view) = &mut view {
+            let most = tier.room(request.max_completion_tokens.or(request.max_tokens));
+            let tokens = prompt.tokens.len();
+            if tokens > most && self.fit(tier, view, prompt.session, tokens, most) {
+                request.messages = self.viewed(view);
+                let history = History {
+                    answered: Some(prompt.session),
+                    ..history
+                };
+                prompt = self.prompt(tier, &request, &history)?;
+            }
+        }
+        self.returned(prompt.session, &request.messages);
+        let tokenized = prompt.tokens.len() - prompt.reused;
+        tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
+        tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
+        let conversation = Conversation {
+            place: history.place,
+            messages: request.messages,
+            tools: request.tools.unwrap_or_default(),
+            variables: request.chat_template_kwargs,
+            session: prompt.session,
+            tenant: prompt.tenant,
+            is_last: request.end_session == Some(true),
+            key: request.prompt_cache_key,
+            view,
+        };
+        Ok((conversation, prompt))
+    }
+
+    fn prompt(
+        &self,
+        tier: &ServedTier,
+        request: &ChatCompletionRequest,
+        history: &History,
+    ) -> Result<Prompt, RuntimeError> {
+        let tools = request.tools.as_deref().unwrap_or_default();
+        let variables = request.chat_template_kwargs.as_ref();
+        let text = tier
+            .render(&request.messages, tools, variables, true)
+            .map_err(RuntimeError::Conversation)?;
+        let caller = Caller {
+            tenant: self.tenant,
+            key: request.prompt_cache_key.as_deref(),
+            answered: history.answered,
+        };
+        Ok(self.tokenize_as(tier, &caller, text))
+    }
+
+    /// Tokens of a text of a session, as far as they are known from it.
+    pub(crate) fn tokenize_for(&self, tier: &ServedTier, session: u64, text: String) -> Prompt {
+        let caller = Caller {
+            tenant: self.tenant,
+            key: None,
+            answered: Some(session),
+        };
+        self.tokenize_as(tier, &caller, text)
+    }
+
+    fn tokenize_as(&self, tier: &ServedTier, caller: &Caller<'_>, text: String) -> Prompt {
+        let known = self.sessions.lock().lookup(tier.tier, caller, &text);
+        let vocabulary = tier.handle.vocabulary().as_ref();
+        session::tokenize(vocabulary, text, &tier.begin_text, known)
+    }
+}

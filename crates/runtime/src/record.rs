@@ -1,0 +1,260 @@
+//! What sessions leave in the store: what was said in them, as it was said.
+//!
+//! A session may have several lines of conversation, as where a planner and its seekers share one
+//! key. Each is a session of the store; of one that goes on, or whose last turn is asked again,
+//! only what is new is written.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use agentinfer_compress::handle;
+use agentinfer_memory::{Distilled, Record, Store, Turn, Turns};
+use agentinfer_protocol::{Message, Role};
+
+use crate::answers::{self, Place};
+use crate::chat_stream::ChatStream;
+use crate::random;
+use crate::runtime::Runtime;
+use crate::source::Source;
+use crate::tier::ServedTier;
+use crate::tools;
+use crate::view::ServedView;
+
+/// Lines of a session that are known: as many as lines of its conversation are remembered.
+const MAX_LINES: usize = 8;
+
+/// Turns at the end of a line that may be another time: a question that is asked again, and what
+/// was answered to it before.
+const MAX_RETOLD: usize = 2;
+
+/// The lines of a session, the one that was written last at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Vec<Line>);
+
+/// A line of a session's conversation as the store has it.
+#[derive(Debug)]
+struct Line {
+    id: String,
+    /// The places after its turns.
+    places: Vec<Place>,
+    /// Handles of its results that were distilled.
+    distilled: Vec<String>,
+}
+
+impl Lines {
+    /// The line that a conversation of these places goes on, or a new one of another id, and how
+    /// many of its turns the store has.
+    fn go_on(&mut self, places: &[Place], id: impl FnOnce() -> String) -> (&mut Line, usize) {
+        let shared = |line: &Line| {
+            let pairs = line.places.iter().zip(places);
+            pairs.take_while(|(known, place)| known == place).count()
+        };
+        let goes_on = |line: &Line| {
+            let shared = shared(line);
+            shared > 0 && shared + MAX_RETOLD >= line.places.len()
+        };
+        let line = match self.0.iter().rposition(goes_on) {
+            Some(at) => self.0.remove(at),
+            None => Line {
+                id: id(),
+                places: Vec::new(),
+                distilled: Vec::new(),
+            },
+        };
+        let from = shared(&line);
+        if self.0.len() >= MAX_LINES {
+            self.0.remove(0);
+        }
+        self.0.push(line);
+        let line = self.0.last_mut().expect("one was just added");
+        line.places = places.to_vec();
+        (line, from)
+    }
+}
+
+/// An answered conversation, to be kept.
+pub(crate) struct Recording {
+    runtime: Runtime,
+    store: Arc<Store>,
+    /// As the client sent it, and the answer.
+    messages: Vec<Message>,
+    view: Option<ServedView>,
+    session: u64,
+    key: Option<String>,
+    is_last: bool,
+    model: String,
+    /// The engine that has answered; none where another server has.
+    tier: Option<Arc<ServedTier>>,
+}
+
+impl Recording {
+    /// What is to be kept of an answered conversation: with its first answer, if there are several.
+    /// None where nothing is kept.
+    pub(crate) fn after(stream: &ChatStream) -> Option<Self> {
+        let conversation = &stream.conversation;
+        let runtime = stream.runtime.clone();
+        let mut messages = match &conversation.view {
+            Some(view) => view.full().to_vec(),
+            None => conversation.messages.clone(),
+        };
+        messages.push(stream.source.said().first()?.message());
+        Some(Self {
+            store: runtime.store.clone()?,
+            messages,
+            view: conversation.view.clone(),
+            session: conversation.session,
+            key: conversation.key.clone(),
+            is_last: conversation.is_last,
+            model: stream.source.model().to_owned(),
+            tier: match &stream.source {
+                Source::Engine(answer) => Some(answer.tier.clone()),
+                Source::Remote(_) => None,
+            },
+            runtime,
+        })
+    }
+
+    /// Hands it over. Counts tokens of what is new, so it may take some time.
+    pub(crate) fn run(self) {
+        let tenant = self.runtime.tenant;
+        let places = answers::places(tenant, &self.messages);
+        let blocks = self.view.iter().flat_map(ServedView::blocks);
+        let mut blocks: Vec<_> = blocks.cloned().collect();
+        let (id, from) = {
+            let mut table = self.runtime.sessions.lock();
+            let lines = table.lines(self.session, tenant);
+            let (line, from) = lines.go_on(&places, || self.id(&places));
+            blocks.retain(|block| !line.distilled.contains(&block.handle));
+            line.distilled
+                .extend(blocks.iter().map(|block| block.handle.clone()));
+            (line.id.clone(), from)
+        };
+        let turns = (from..self.messages.len()).map(|index| self.turn(index));
+        self.store.write(Record::Turns(Turns {
+            tenant,
+            session: id.clone(),
+            name: self.key.clone(),
+            model: self.model.clone(),
+            from,
+            turns: turns.collect(),
+        }));
+        for block in blocks {
+            self.store.write(Record::Distilled(Distilled {
+                tenant,
+                session: id.clone(),
+                handle: block.handle.clone(),
+                text: block.text.clone(),
+                tokens: block.tokens,
+                original_tokens: block.original_tokens,
+            }));
+        }
+        if let Some(at) = self
+            .tier
+            .as_ref()
+            .and_then(|it| it.segment_key(self.session))
+        {
+            let session = id.clone();
+            self.store.write(Record::Indexed {
+                tenant,
+                session,
+                at,
+            });
+        }
+        if self.is_last {
+            let session = id;
+            self.store.write(Record::Ended { tenant, session });
+        }
+    }
+
+    /// An id for a line that begins: the same whenever a client begins alike under the same name,
+    /// so that its session is not there twice after a restart.
+    fn id(&self, places: &[Place]) -> String {
+        let Some(key) = &self.key else {
+            return random::id("session-");
+        };
+        let asked = |message: &Message| message.role == Role::User;
+        let first = self.messages.iter().position(asked).unwrap_or_default();
+        let mut hasher = DefaultHasher::new();
+        (key, places.get(first)).hash(&mut hasher);
+        format!("session-{:016x}", hasher.finish())
+    }
+
+    fn turn(&self, index: usize) -> Turn {
+        let message = &self.messages[index];
+        let text = message.text();
+        let is_result = message.role == Role::Tool;
+        let calls = message.tool_calls.as_ref();
+        Turn {
+            role: role(message.role).to_owned(),
+            tokens: match &self.tier {
+                Some(tier) => tier.count(&text),
+                None => tools::estimated_tokens(&text),
+            },
+            tool: is_result
+                .then(|| tools::called(&self.messages, index).map(str::to_owned))
+                .flatten(),
+            call_id: message.tool_call_id.clone(),
+            calls: calls.and_then(|calls| serde_json::to_string(calls).ok()),
+            handle: is_result.then(|| handle(&text)),
+            text,
+        }
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(texts: &[&str]) -> Vec<Place> {
+        let messages: Vec<Message> = texts.iter().map(|text| Message::user(*text)).collect();
+        answers::places(0, &messages)
+    }
+
+    #[test]
+    fn a_line_is_known_by_its_beginning() {
+        let mut lines = Lines::default();
+        let mut begun = 0;
+        for (texts, id, known) in [
+            (&["a", "b"][..], "1", 0),
+            (&["a", "b", "c", "d"], "1", 2),
+            // Another agent of the session.
+            (&["x", "y"], "2", 0),
+            (&["a", "b", "c", "d", "e", "f"], "1", 4),
+            // The last question again, and another instead of it.
+            (&["a", "b", "c", "d", "e", "g"], "1", 5),
+            (&["a", "b", "c", "d", "h", "i"], "1", 4),
+            (&["x", "y", "z", "!"], "2", 2),
+            // Too different to be the same.
+            (&["a", "b"], "3", 0),
+        ] {
+            let fresh = || {
+                begun += 1;
+                begun.to_string()
+            };
+            let places = line(texts);
+            let (found, from) = lines.go_on(&places, fresh);
+            assert_eq!((found.id.as_str(), from), (id, known), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let mut lines = Lines::default();
+        for number in 0..3 * MAX_LINES {
+            lines.go_on(&line(&[&number.to_string()]), || number.to_string());
+        }
+        assert_eq!(lines.0.len(), MAX_LINES);
+        let last = 3 * MAX_LINES - 1;
+        let (found, from) = lines.go_on(&line(&[&last.to_string()]), String::new);
+        assert_eq!((found.id.clone(), from), (last.to_string(), 1));
+    }
+}

@@ -1,0 +1,415 @@
+//! AgentCompress for every client: the view of a conversation that its model is given.
+//!
+//! Clients send their whole history each turn. In a long session the older results of tools are
+//! served as *blocks* distilled from them; everything else is served as it was sent. What to
+//! distil, and into what, is for [`agentinfer_compress`] to say. Here a view takes effect in steps
+//! for which no request waits:
+//!
+//! 1. Once an answer is complete, results are chosen and distilled (`prepare.rs`).
+//! 2. The conversation is prefilled with them as background work, while the session goes on with
+//!    the view that it has. If the session overtakes it, it is extended by what was said meanwhile.
+//! 3. The first request that finds it resident is served it.
+//!
+//! Only a conversation that would be too long for its model is shortened at once. A distilled
+//! result stays within reach: its block names a handle, by which [`Runtime::recall`] gives it back.
+
+pub(crate) mod counts;
+mod originals;
+pub(crate) mod prepare;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use agentinfer_compress::{Block, Breaker, Moment, extract, plan, recall, stub};
+use agentinfer_protocol::{
+    ChatCompletionRequest, FunctionSpec, Message, RecallRequest, RecallResponse, Tool,
+    ViewResponse, ViewedResult,
+};
+use serde_json::json;
+
+use self::counts::CompressStats;
+use self::originals::{Original, Originals};
+use crate::answers::{self, Place};
+use crate::conversation::History;
+use crate::counts::Counts;
+use crate::runtime::Runtime;
+use crate::tier::ServedTier;
+use crate::tools;
+use crate::warm::{State, Warm};
+use crate::{CompressOptions, RuntimeError};
+
+/// Bytes of an original that are recalled at once unless the request says otherwise: about 2,000
+/// tokens, as much as a page that an agent reads.
+const RECALL_BYTES: usize = 8 << 10;
+
+/// The tool by which a model asks for an original.
+const RECALL_TOOL: &str = "memory_recall";
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Compress {
+    options: CompressOptions,
+    originals: Originals,
+    counts: Counts<CompressStats>,
+}
+
+impl Compress {
+    pub(crate) fn new(options: CompressOptions) -> Self {
+        Self {
+            options,
+            originals: Originals::default(),
+            counts: Counts::default(),
+        }
+    }
+}
+
+/// The view of one session.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// What has taken effect: blocks by the place after the result that they stand for.
+    blocks: HashMap<Place, Arc<Block>>,
+    next: Option<Next>,
+    /// The places after results that cannot be distilled.
+    refused: HashSet<Place>,
+    breaker: Breaker,
+}
+
+/// Blocks that have not taken effect yet.
+#[derive(Debug)]
+struct Next {
+    blocks: Vec<(Place, Arc<Block>)>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// They are being made.
+    Distilling,
+    /// The conversation is being prefilled with them.
+    Warming(Warm),
+    /// They can take effect.
+    Ready,
+}
+
+impl Next {
+    /// Whether the conversation of these places has all the results that the blocks stand for.
+    fn belongs_to(&self, places: &[Place]) -> bool {
+        self.blocks.iter().all(|(place, _)| places.contains(place))
+    }
+}
+
+impl View {
+    /// Lets what is ready take effect in a conversation that goes on.
+    fn go_on(&mut self, places: &[Place], counts: &Counts<CompressStats>) {
+        let Some(next) = self.next.as_mut().filter(|next| next.belongs_to(places)) else {
+            return;
+        };
+        let ready = match &mut next.stage {
+            Stage::Distilling => return,
+            Stage::Ready => true,
+            Stage::Warming(warm) => match warm.state() {
+                State::Running => return,
+                State::Resident(_) => true,
+                State::GaveUp => false,
+            },
+        };
+        let blocks = self.next.take().map(|next| next.blocks);
+        if ready {
+            self.blocks.extend(blocks.into_iter().flatten());
+            counts.add(|counts| counts.swaps += 1);
+        } else {
+            counts.add(|counts| counts.gave_up += 1);
+        }
+    }
+}
+
+/// A conversation beside the view of it that its model is given.
+#[derive(Clone, Debug)]
+pub(crate) struct ServedView {
+    /// What the client sent, the answers as they were given.
+    full: Vec<Message>,
+    /// `places[i]` is the place after `full[i]`.
+    places: Vec<Place>,
+    /// What stands for `full[i]`, if anything does.
+    blocks: Vec<Option<Arc<Block>>>,
+}
+
+impl ServedView {
+    /// Tokens by which the view is shorter.
+    pub(crate) fn saved_tokens(&self) -> u32 {
+        self.blocks()
+            .map(|block| block.original_tokens.saturating_sub(block.tokens))
+            .sum()
+    }
+
+    /// How many results are distilled in it.
+    pub(crate) fn distilled(&self) -> usize {
+        self.blocks().count()
+    }
+
+    fn is_distilled(&self, index: usize) -> bool {
+        self.blocks.get(index).is_some_and(Option::is_some)
+    }
+
+    /// The messages as the client sent them, the answers as they were given.
+    pub(crate) fn full(&self) -> &[Message] {
+        &self.full
+    }
+
+    /// What stands for results in it.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.iter().flatten()
+    }
+}
+
+impl Runtime {
+    /// Puts the session's view, as far as it has taken effect, in the place of a request's
+    /// messages. None where the conversation is not to be compressed.
+    pub(crate) fn serve_view(
+        &self,
+        request: &mut ChatCompletionRequest,
+        history: &History,
+    ) -> Option<ServedView> {
+        let enabled = self.compress.options.enabled;
+        if !request.compress.unwrap_or(enabled) {
+            return None;
+        }
+        let places = answers::places(self.tenant, &request.messages);
+        let mut table = self.sessions.lock();
+        let key = request.prompt_cache_key.as_deref();
+        let session = key.map(|key| table.keyed(self.tenant, key));
+        let view = session
+            .or(history.answered)
+            .and_then(|session| table.view(session));
+        let mut blocks = vec![None; places.len()];
+        if let Some(view) = view {
+            view.go_on(&places, &self.compress.counts);
+            let known = places.iter().map(|place| view.blocks.get(place).cloned());
+            blocks = known.collect();
+        }
+        drop(table);
+        let view = ServedView {
+            full: std::mem::take(&mut request.messages),
+            places,
+            blocks,
+        };
+        request.messages = self.viewed(&view);
+        Some(view)
+    }
+
+    /// A view's messages as the model is given them.
+    pub(crate) fn viewed(&self, view: &ServedView) -> Vec<Message> {
+        let block = |index: usize| view.blocks[index].as_deref();
+        agentinfer_compress::view(&view.full, &block, &self.compress.options.planner)
+    }
+
+    /// Shortens a conversation at once whose prompt takes `prompt_tokens` and may take `most`, as
+    /// far as there is anything left to distil. Returns whether it is shorter now.
+    pub(crate) fn fit(
+        &self,
+        tier: &ServedTier,
+        view: &mut ServedView,
+        session: u64,
+        prompt_tokens: usize,
+        most: usize,
+    ) -> bool {
+        let begun = Instant::now();
+        let options = &self.compress.options.planner;
+        let count = |text: &str| tier.count(text);
+        let served = self.viewed(view);
+        let tokens: Vec<u32> = served.iter().map(|it| count(&it.text())).collect();
+        // What the template and the tools add stays.
+        let sum: usize = tokens.iter().map(|&tokens| tokens as usize).sum();
+        let moment = Moment::OverWindow {
+            fit_tokens: most.saturating_sub(prompt_tokens.saturating_sub(sum)) as u32,
+        };
+        let distilled = |index: usize| view.is_distilled(index);
+        let chosen = plan(&view.full, &tokens, &distilled, moment, options);
+        let full = &view.full;
+        let short = chosen.distil.iter().map(|&index| {
+            let block = extract(full, index, &count, options);
+            (index, block.or_else(|_| stub(full, index, &count)))
+        });
+        let shortest = chosen.stub.iter();
+        let shortest = shortest.map(|&index| (index, stub(full, index, &count)));
+        let mut blocks = Vec::new();
+        for (index, block) in short.chain(shortest) {
+            if let Ok(block) = block {
+                blocks.push((index, Arc::new(block)));
+            }
+        }
+        for (index, block) in &blocks {
+            if view.blocks[*index].replace(block.clone()).is_none() {
+                self.keep_original(&view.full, *index, block);
+            }
+        }
+        let shorter = !blocks.is_empty();
+        self.sessions
+            .lock()
+            .view_or_new(session, self.tenant)
+            .blocks
+            .extend(
+                blocks
+                    .into_iter()
+                    .map(|(index, block)| (view.places[index], block)),
+            );
+        self.compress.counts.add(|counts| {
+            counts.fitted += u64::from(shorter);
+            counts.stall_seconds += begun.elapsed().as_secs_f64();
+        });
+        shorter
+    }
+
+    /// Keeps a result that a block stands for, and counts it.
+    fn keep_original(&self, messages: &[Message], index: usize, block: &Block) {
+        let original = Original {
+            tool: tools::called(messages, index).map(str::to_owned),
+            text: messages[index].text(),
+        };
+        let originals = &self.compress.originals;
+        originals.remember(self.tenant, &block.handle, original);
+        self.compress.counts.add(|counts| {
+            counts.distilled += 1;
+            counts.original_tokens += u64::from(block.original_tokens);
+            counts.block_tokens += u64::from(block.tokens);
+        });
+    }
+
+    /// A result that was distilled, verbatim: all of it, or where it is longer than the request
+    /// admits, what answers the query.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownHandle`] where the tenant has no such original, or none any more.
+    pub fn recall(&self, request: &RecallRequest) -> Result<RecallResponse, RuntimeError> {
+        let RecallRequest {
+            handle,
+            query,
+            max_bytes,
+        } = request;
+        let found = match self.compress.originals.get(self.tenant, handle) {
+            Some(original) => Some(original),
+            None => self.stored_original(handle)?,
+        };
+        self.compress.counts.add(|counts| match &found {
+            Some(_) => counts.recalls += 1,
+            None => counts.recall_misses += 1,
+        });
+        let original = found.ok_or_else(|| RuntimeError::UnknownHandle {
+            handle: handle.clone(),
+        })?;
+        let most = max_bytes.map_or(RECALL_BYTES, |most| most as usize);
+        Ok(RecallResponse {
+            handle: handle.clone(),
+            tool: original.tool,
+            bytes: original.text.len(),
+            content: recall(&original.text, query.as_deref(), most),
+        })
+    }
+
+    /// A result that was distilled by an earlier process, or long ago.
+    fn stored_original(&self, handle: &str) -> Result<Option<Original>, RuntimeError> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        let stored = store.original(self.tenant, handle)?;
+        Ok(stored.map(|stored| Original {
+            tool: stored.tool,
+            text: stored.text,
+        }))
+    }
+
+    /// What a model would be given for a request: its session's view, as far as it has taken
+    /// effect. Changes nothing else, and asks no model.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownModel`], and [`RuntimeError::InvalidRequest`] where another server
+    /// runs the model.
+    pub fn view(&self, mut request: ChatCompletionRequest) -> Result<ViewResponse, RuntimeError> {
+        // Whichever of two tiers is chosen, the view is the session's; tokens are the larger one's.
+        let model = match self.is_auto(&request.model) {
+            true => "",
+            false => &request.model,
+        };
+        let tier = self.resolve(model)?.engine()?;
+        let places = answers::places(self.tenant, &request.messages);
+        let messages = &mut request.messages;
+        let answered = self.sessions.lock().answers.restore(messages, &places);
+        let history = History {
+            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
+            answered,
+        };
+        let full = request.messages.clone();
+        let view = self.serve_view(&mut request, &history);
+        let tokens = |messages: &[Message]| -> u32 {
+            messages
+                .iter()
+                .map(|message| tier.count(&message.text()))
+                .sum()
+        };
+        let result = |(index, block): (usize, &Option<Arc<Block>>)| {
+            block.as_ref().map(|block| ViewedResult {
+                index,
+                handle: block.handle.clone(),
+                tokens: block.tokens,
+                original_tokens: block.original_tokens,
+            })
+        };
+        let blocks = view.iter().flat_map(|view| view.blocks.iter().enumerate());
+        Ok(ViewResponse {
+            full_tokens: tokens(&full),
+            served_tokens: tokens(&request.messages),
+            distilled: blocks.filter_map(result).collect(),
+            messages: request.messages,
+        })
+    }
+
+    /// Counts a request that was given `served` prompt tokens.
+    pub(crate) fn count_view(&self, view: &ServedView, served: u32) {
+        let saved = view.saved_tokens();
+        if saved > 0 {
+            self.compress.counts.add(|counts| {
+                counts.views += 1;
+                counts.full_tokens += u64::from(served + saved);
+                counts.served_tokens += u64::from(served);
+            });
+        }
+    }
+
+    /// What compression has done; all zeros where nobody has asked for it.
+    pub fn compress_stats(&self) -> CompressStats {
+        self.compress.counts.snapshot()
+    }
+}
+
+/// Offers the tool that recalls originals, where a request asks for it.
+pub(crate) fn offer_recall(request: &mut ChatCompletionRequest) {
+    if request.memory_recall != Some(true) {
+        return;
+    }
+    let tools = request.tools.get_or_insert_default();
+    if tools.iter().any(|tool| tool.function.name == RECALL_TOOL) {
+        return;
+    }
+    let description = "Returns the original of a tool result that was distilled, by the handle that \
+                       the result names. With a query, the parts of it that answer the query.";
+    tools.push(Tool {
+        kind: "function".to_owned(),
+        function: FunctionSpec {
+            name: RECALL_TOOL.to_owned(),
+            description: Some(description.to_owned()),
+            parameters: Some(json!({
+                "type": "object",
+                "properties": {
+                    "handle": {"type": "string"},
+                    "query": {"type": "string"},
+                },
+                "required": ["handle"],
+            })),
+            strict: None,
+        },
+    });
+}

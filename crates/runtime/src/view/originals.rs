@@ -1,0 +1,107 @@
+//! Results as they were before they were distilled, by handle.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Bytes of results remembered in this process: some thousand pages. The
+/// [store](agentinfer_memory::Store), where there is one, keeps more.
+const MAX_BYTES: usize = 64 << 20;
+
+/// A result as its tool gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Original {
+    pub(crate) tool: Option<String>,
+    pub(crate) text: String,
+}
+
+#[derive(Debug)]
+struct Kept {
+    original: Original,
+    /// The table's count of uses when it was last used.
+    used: u64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    kept: HashMap<(u64, String), Kept>,
+    bytes: usize,
+    uses: u64,
+}
+
+/// What is remembered, by tenant and handle.
+#[derive(Debug, Default)]
+pub(crate) struct Originals(Mutex<Table>);
+
+impl Originals {
+    /// Remembers a result. The same handle stands for the same text.
+    pub(crate) fn remember(&self, tenant: u64, handle: &str, original: Original) {
+        let mut table = self.lock();
+        table.uses += 1;
+        let used = table.uses;
+        let bytes = original.text.len();
+        let kept = Kept { original, used };
+        if let Some(old) = table.kept.insert((tenant, handle.to_owned()), kept) {
+            table.bytes -= old.original.text.len();
+        }
+        table.bytes += bytes;
+        if table.bytes > MAX_BYTES {
+            table.forget_older_half();
+        }
+    }
+
+    /// The result that a tenant's handle stands for.
+    pub(crate) fn get(&self, tenant: u64, handle: &str) -> Option<Original> {
+        let mut table = self.lock();
+        table.uses += 1;
+        let used = table.uses;
+        let kept = table.kept.get_mut(&(tenant, handle.to_owned()))?;
+        kept.used = used;
+        Some(kept.original.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Changed by whole entries only; at worst the count of bytes is one entry behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Half at once, so that a newcomer does not cost a search among all.
+    fn forget_older_half(&mut self) {
+        let mut uses: Vec<u64> = self.kept.values().map(|kept| kept.used).collect();
+        let middle = uses.len() / 2;
+        let (_, &mut median, _) = uses.select_nth_unstable(middle);
+        self.kept.retain(|_, kept| kept.used > median);
+        let texts = self.kept.values().map(|kept| kept.original.text.len());
+        self.bytes = texts.sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn original(text: String) -> Original {
+        Original {
+            tool: Some("visit".to_owned()),
+            text,
+        }
+    }
+
+    #[test]
+    fn tenants_have_their_own_and_the_least_used_make_room() {
+        let originals = Originals::default();
+        let of = |text: &str| original(text.to_owned());
+        originals.remember(1, "a", of("first"));
+        originals.remember(2, "a", of("other"));
+        assert_eq!(originals.get(1, "a"), Some(of("first")));
+        assert_eq!(originals.get(2, "a"), Some(of("other")));
+        assert_eq!(originals.get(3, "a"), None);
+        for number in 0..5 {
+            originals.remember(1, &number.to_string(), original("x".repeat(MAX_BYTES / 4)));
+            assert!(originals.get(1, "a").is_some(), "it was just used");
+        }
+        assert!(originals.lock().bytes <= MAX_BYTES);
+        assert_eq!(originals.get(2, "a"), None);
+    }
+}
