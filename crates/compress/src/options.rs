@@ -32,7 +32,7 @@ impl Default for Options {
             trigger_tokens: 5_000,
             recent_results: 2,
             least_tokens: 150,
-            loop_share: 0.2,
+            loop_share: 0.1,
             target_share: 0.25,
             most_target_tokens: 700,
             most_share: 0.7,

@@ -13,14 +13,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::block::{Original, result};
 use crate::interest::Interest;
 use crate::pins::Pins;
-use crate::terms::{Kind, terms};
+use crate::terms::{Kind, Term, terms};
 use crate::units::{Unit, units};
 use crate::words::{Index, content_words, hash};
 
 /// Weight of a pin; beside it words of interest weigh about 1 to 10 together in a unit.
 const PIN: f64 = 3.0;
 /// Weight of a named thing before what it is and where it stands are looked at.
-const NAMED: f64 = 2.0;
+const NAMED: f64 = 3.0;
 /// Weight of a word that nobody spoke of, before its rarity.
 const OTHER_WORD: f64 = 0.05;
 /// What an item adds that a kept unit has already, as a share of its weight.
@@ -31,7 +31,7 @@ const SEEN_LATER: f64 = 0.3;
 const ERROR: f64 = 4.0;
 const HEADING: f64 = 1.0;
 const SIGNATURE: f64 = 2.0;
-const EDGE: f64 = 2.0;
+const EDGE: f64 = 4.0;
 /// Tokens that a unit costs beside its text.
 const UNIT_TOKENS: f64 = 1.0;
 
@@ -177,9 +177,10 @@ impl<'a> Scored<'a> {
         let later = later_lines(original);
         let last = units.len().saturating_sub(1);
         let mut items = Items::default();
+        let mut lines = FxHashSet::default();
         let pieces = units.into_iter().enumerate().map(|(number, unit)| {
             let line = &text[unit.range.clone()];
-            let seen = later.contains(line.trim());
+            let seen = later.contains(line.trim()) || !lines.insert(line.trim());
             Piece {
                 tokens: UNIT_TOKENS + line.len() as f64 * per_byte,
                 items: words.items(number, &mut items),
@@ -219,18 +220,20 @@ impl<'a> Scored<'a> {
             *count += 1;
             *relevance = near.map_or(*relevance, |near| relevance.max(*near));
         }
+        let mut series: FxHashMap<String, f64> = FxHashMap::default();
+        for name in counts.keys() {
+            *series.entry(without_digits(name)).or_default() += 1.0;
+        }
         for term in found {
             // The complement keeps them apart from words.
             let key = !hash(term.text);
             let new = !items.numbers.contains_key(&key);
             let (count, relevance) = counts.get(term.text).copied().unwrap_or_default();
             let often = 1.0 + 0.5 * (count.max(1) as f64).ln();
-            let kind = match term.kind {
-                Kind::Url => 0.5,
-                Kind::Number => 0.7,
-                _ => 1.0,
-            };
-            let item = items.weigh(key, NAMED * kind * often * (0.4 + 0.6 * relevance));
+            let alike = series.get(&without_digits(term.text)).copied();
+            let alike = 1.0 + alike.unwrap_or(1.0).ln();
+            let weight = NAMED * telling(self.text, term) * often / alike;
+            let item = items.weigh(key, weight * (0.4 + 0.6 * relevance));
             self.give(term.start, item);
             if new {
                 self.named.push(Named {
@@ -369,6 +372,32 @@ impl Worth {
     fn new(worth: f64) -> Self {
         Self((worth * 1e6) as u64)
     }
+}
+
+/// A name with its numbers left out: what a series of names has in common. Of a number that may be a
+/// year, nothing is left out.
+fn without_digits(name: &str) -> String {
+    let is_year = name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit());
+    let kept = name.chars().filter(|c| is_year || !c.is_ascii_digit());
+    kept.collect()
+}
+
+/// How much a thing tells that is named once, as a share: a day of a month less than a year, a word
+/// that begins a sentence less than one that has a capital inside of it.
+fn telling(text: &str, term: Term<'_>) -> f64 {
+    match term.kind {
+        Kind::Url => 0.5,
+        Kind::Number if term.text.len() < 3 => 0.2,
+        Kind::Number => 0.8,
+        Kind::Name if !term.text.contains(' ') && begins(text, term.start) => 0.4,
+        _ => 1.0,
+    }
+}
+
+/// Whether a sentence or a line begins at `at`.
+fn begins(text: &str, at: usize) -> bool {
+    let before = text[..at].trim_end_matches([' ', '"', '(', '[', '-', '*']);
+    before.is_empty() || before.ends_with(['.', '!', '?', '\n', ':', '·'])
 }
 
 /// Whether most lines are short, so that it matters which ones follow each other.
