@@ -28,7 +28,7 @@ const AGAIN: f64 = 0.1;
 /// What a line adds that a later result has too, as a share: that one is distilled later.
 const SEEN_LATER: f64 = 0.3;
 /// Weight of a unit for what it is, whatever it says.
-const ERROR: f64 = 4.0;
+const ERROR: f64 = 8.0;
 const HEADING: f64 = 1.0;
 const SIGNATURE: f64 = 2.0;
 const EDGE: f64 = 4.0;
@@ -43,7 +43,7 @@ enum Class {
     /// It declares something, or begins a part of a patch.
     Signature,
     Error,
-    /// The first or the last of the result.
+    /// The first or the last that says something.
     Edge,
 }
 
@@ -51,24 +51,6 @@ impl Class {
     const ALL: usize = 5;
 
     fn of(line: &str, edge: bool) -> Self {
-        const ERRORS: [&str; 16] = [
-            "error",
-            "Error",
-            "ERROR",
-            "xception",
-            "raceback",
-            "ailed",
-            "FAIL",
-            "panic",
-            "fatal",
-            "not found",
-            "No such",
-            "cannot",
-            "denied",
-            "错误",
-            "失败",
-            "异常",
-        ];
         const SIGNATURES: [&str; 15] = [
             "def ",
             "class ",
@@ -87,7 +69,7 @@ impl Class {
             "--- ",
         ];
         let start = line.trim_start();
-        if ERRORS.iter().any(|sign| line.contains(sign)) {
+        if tells_an_error(line) {
             Self::Error
         } else if SIGNATURES.iter().any(|sign| start.starts_with(sign)) {
             Self::Signature
@@ -109,6 +91,33 @@ impl Class {
             Self::Edge => EDGE,
         }
     }
+}
+
+/// Whether a line tells an error, by a word of its own; what is called `errors` in code is another
+/// thing.
+fn tells_an_error(line: &str) -> bool {
+    const SIGNS: [&str; 12] = [
+        "cannot",
+        "denied",
+        "error",
+        "errors",
+        "exception",
+        "exceptions",
+        "failed",
+        "failure",
+        "fatal",
+        "panicked",
+        "traceback",
+        "unable",
+    ];
+    const ENDS: [&str; 2] = ["Error", "Exception"];
+    const CHINESE: [&str; 3] = ["错误", "失败", "异常"];
+    let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let by_word = words.any(|word| {
+        let known = SIGNS.iter().any(|sign| word.eq_ignore_ascii_case(sign));
+        known || ENDS.iter().any(|end| word.ends_with(end))
+    });
+    by_word || CHINESE.iter().any(|sign| line.contains(sign))
 }
 
 /// Whether a line begins an entry of a numbered list of links, as search tools write them.
@@ -175,7 +184,7 @@ impl<'a> Scored<'a> {
         let units = units(text);
         let words = Words::of(text, &units, original);
         let later = later_lines(original);
-        let last = units.len().saturating_sub(1);
+        let edges = words.edges();
         let mut items = Items::default();
         let mut lines = FxHashSet::default();
         let pieces = units.into_iter().enumerate().map(|(number, unit)| {
@@ -184,7 +193,7 @@ impl<'a> Scored<'a> {
             Piece {
                 tokens: UNIT_TOKENS + line.len() as f64 * per_byte,
                 items: words.items(number, &mut items),
-                class: Class::of(line, number == 0 || number == last),
+                class: Class::of(line, edges.contains(&Some(number))),
                 share: if seen { SEEN_LATER } else { 1.0 },
                 unit,
             }
@@ -454,6 +463,15 @@ impl Words {
         let most = relevance.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         words.relevance = relevance.into_iter().map(|it| it / most).collect();
         words
+    }
+
+    /// The first and the last unit that say something: tags and brackets around them do not.
+    fn edges(&self) -> [Option<usize>; 2] {
+        let says = |found: &Vec<u64>| found.len() > 1;
+        [
+            self.by_unit.iter().position(says),
+            self.by_unit.iter().rposition(says),
+        ]
     }
 
     /// How rare a word is among the units: at least ln 2.

@@ -277,14 +277,14 @@ fn when_to_compress() {
     let window = |fit_tokens| Moment::OverWindow { fit_tokens };
     for (moment, done, expected) in [
         // The third result has been read, the fourth has not; the second is too short.
-        (Moment::EndOfLoop, vec![], (vec![2, 6], vec![], 1_850)),
-        (Moment::InLoop, vec![], (vec![2, 6], vec![], 1_850)),
-        (Moment::EndOfLoop, vec![2], (vec![6], vec![], 2_600)),
+        (Moment::EndOfLoop, vec![], (vec![2, 6], vec![], 1_854)),
+        (Moment::InLoop, vec![], (vec![2, 6], vec![], 1_854)),
+        (Moment::EndOfLoop, vec![2], (vec![6], vec![], 2_602)),
         (Moment::EndOfLoop, vec![2, 6], (vec![], vec![], 3_350)),
         (window(5_000), vec![], (vec![], vec![], 3_350)),
-        (window(2_000), vec![], (vec![2, 6], vec![], 1_850)),
-        (window(1_800), vec![], (vec![6], vec![2], 1_636)),
-        (window(1_600), vec![], (vec![6], vec![2, 4], 1_572)),
+        (window(2_000), vec![], (vec![2, 6], vec![], 1_854)),
+        (window(1_800), vec![], (vec![6], vec![2], 1_638)),
+        (window(1_600), vec![], (vec![6], vec![2, 4], 1_574)),
         // Only what is recent is left: it does not fit.
         (window(100), vec![2, 6], (vec![], vec![2, 4, 6], 1_358)),
     ] {

@@ -98,6 +98,9 @@ fn body(block: &Block) -> &str {
 }
 
 proptest! {
+    // Conversations are long to make up and to distil; 64 of them take a second or two a property.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_block_is_short_and_keeps_every_pin(messages in conversation()) {
         let options = options(0, 0);

@@ -67,7 +67,9 @@ fn append(conversation: &mut Vec<Message>, mut message: Message) {
         }
         _ => {}
     }
-    let last = conversation.last().and_then(|last| last.tool_calls.as_ref());
+    let last = conversation
+        .last()
+        .and_then(|last| last.tool_calls.as_ref());
     if message.role == Role::Tool && message.tool_call_id.is_none() {
         let call = last.and_then(|calls| calls.first());
         message.tool_call_id = call.map(|call| call.id.clone());
@@ -125,7 +127,11 @@ mod tests {
             let calls = calls.map(|call| format!("({})", call.function.arguments));
             let role = format!("{:?}", message.role);
             let id = message.tool_call_id.clone().unwrap_or_default();
-            format!("{role}{id}: {}{}", message.text(), calls.collect::<String>())
+            format!(
+                "{role}{id}: {}{}",
+                message.text(),
+                calls.collect::<String>()
+            )
         });
         shown.collect()
     }
@@ -140,7 +146,8 @@ mod tests {
 
     #[test]
     fn calls_and_responses_are_found_in_text() {
-        let call = "Hm.<tool_call>\n{\"name\": \"search\", \"arguments\": {\"q\": 1}}\n</tool_call>";
+        let call =
+            "Hm.<tool_call>\n{\"name\": \"search\", \"arguments\": {\"q\": 1}}\n</tool_call>";
         let turns = Turns::Messages(vec![
             Message::user("Why?"),
             Message::assistant(call),

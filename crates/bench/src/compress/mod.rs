@@ -17,6 +17,8 @@ mod results;
 
 use std::path::PathBuf;
 
+use agentinfer_engine::Vocabulary;
+
 pub use arm::Arm;
 pub use results::{CompressResults, CompressRow};
 
@@ -84,7 +86,9 @@ fn recordings(options: &CompressOptions) -> Result<Vec<Recording>, BenchError> {
         .collect::<Result<Vec<_>, _>>()?;
     for path in &options.traces {
         let mut recording = Recording::calls(path)?;
-        recording.sessions.sort_by(|one, other| one.name.cmp(&other.name));
+        recording
+            .sessions
+            .sort_by(|one, other| one.name.cmp(&other.name));
         recordings.push(recording);
     }
     Ok(recordings)

@@ -29,7 +29,10 @@ pub(super) fn small_words(text: &str) -> impl Iterator<Item = String> {
 
 /// What parts words: all punctuation that does not join paths, and Chinese.
 fn is_mark(c: char) -> bool {
-    let joins = matches!(c, '.' | ':' | '/' | '-' | '_' | '#' | '&' | '\'' | '@' | '%' | '+');
+    let joins = matches!(
+        c,
+        '.' | ':' | '/' | '-' | '_' | '#' | '&' | '\'' | '@' | '%' | '+'
+    );
     !(joins || c.is_alphanumeric()) || ('\u{3000}'..='\u{ffff}').contains(&c)
 }
 
@@ -41,9 +44,18 @@ mod tests {
     fn what_a_text_names() {
         let small: HashSet<String> = small_words("he then Met her. THEN").collect();
         for (text, expected) in [
-            ("Then (Stillmark's) met him in 1888, 3 times.", "1888 Stillmark"),
-            ("see ./a/views.py:12: my_date = a+b", "a/views.py:12 my_date"),
-            ("[Ricin](https://en.org/wiki/Ricin)", "Ricin https://en.org/wiki/Ricin"),
+            (
+                "Then (Stillmark's) met him in 1888, 3 times.",
+                "1888 Stillmark",
+            ),
+            (
+                "see ./a/views.py:12: my_date = a+b",
+                "a/views.py:12 my_date",
+            ),
+            (
+                "[Ricin](https://en.org/wiki/Ricin)",
+                "Ricin https://en.org/wiki/Ricin",
+            ),
             ("在1988年，Wigan与昂热", "1988 Wigan"),
             ("", ""),
         ] {

@@ -68,7 +68,8 @@ impl Session {
     pub(super) fn new(messages: Vec<Message>, count: &Count<'_>) -> Self {
         let calls_of: Vec<String> = messages.iter().map(words_of_calls).collect();
         let texts = messages.iter().zip(&calls_of);
-        let texts = texts.map(|(message, calls)| [message.text().as_str(), calls.as_str()].join("\n"));
+        let texts =
+            texts.map(|(message, calls)| [message.text().as_str(), calls.as_str()].join("\n"));
         let texts: Vec<String> = texts.collect();
         let small: HashSet<String> = texts.iter().flat_map(|text| small_words(text)).collect();
         let tokens = messages.iter();
@@ -156,7 +157,10 @@ impl Session {
         played: &Played,
         counts: &mut Counts,
     ) {
-        let full: u32 = self.tokens[..at].iter().map(|(text, calls)| text + calls).sum();
+        let full: u32 = self.tokens[..at]
+            .iter()
+            .map(|(text, calls)| text + calls)
+            .sum();
         let is_cut = |index: usize| {
             let emptied = served[index].content.is_none();
             emptied && self.messages[index].content.is_some()
@@ -207,7 +211,10 @@ impl Session {
 
     /// Whether one recall of some block returns what is asked for by its name.
     fn is_reachable(&self, name: &str, played: &Played) -> bool {
-        let mut having = played.blocks.keys().filter(|index| self.named[**index].contains(name));
+        let mut having = played
+            .blocks
+            .keys()
+            .filter(|index| self.named[**index].contains(name));
         having.any(|index| {
             let original = self.messages[*index].text();
             recall(&original, Some(name), RECALL_BYTES).contains(name)
