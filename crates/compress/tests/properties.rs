@@ -130,6 +130,29 @@ proptest! {
     }
 
     #[test]
+    fn a_result_is_refused_only_if_its_pins_do_not_fit(
+        messages in conversation(),
+        most_share in 0.2..0.8_f64,
+    ) {
+        let options = Options { most_share, ..options(0, 0) };
+        for (at, message) in messages.iter().enumerate() {
+            let original = message.text();
+            let tokens = count(&original);
+            let pins: Vec<String> = Pins::of(&messages, at).iter().map(str::to_owned).collect();
+            let bare = format!(
+                "[distilled from {tokens} to {tokens} tokens; memory_recall(\"{}\") returns the \
+                 original]\n[also named: {}]",
+                handle(&original),
+                pins.join("; ")
+            );
+            if message.role == Role::Tool && count(&bare) < (f64::from(tokens) * most_share) as u32 {
+                let block = extract(&messages, at, &count, &options);
+                prop_assert!(block.is_ok(), "{:?}", block);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_kept_stands_in_the_original(messages in conversation()) {
         let squeezed = |text: &str| text.split_whitespace().collect::<String>();
         for (at, message) in messages.iter().enumerate() {
