@@ -3,15 +3,14 @@
 use agentinfer_protocol::Message;
 
 use crate::block::{Block, Original, result};
+use crate::options::FIRST_LINE_TOKENS;
 use crate::pins::Pins;
 use crate::score::Scored;
 use crate::words::Index;
 use crate::{Options, Reject};
 
-/// Tokens of a block's first line, about.
-const FIRST_LINE_TOKENS: f64 = 32.0;
 /// Share of a block's tokens for names beyond the kept sentences.
-const NAMED_SHARE: f64 = 0.35;
+const NAMED_SHARE: f64 = 0.5;
 /// How much longer than meant a block may be without another try: lengths of parts are estimates.
 const TOLERANCE: f64 = 1.1;
 
@@ -47,7 +46,7 @@ pub fn extract(
         let kept = kept(&scored, &pins, tokens);
         Block::sealed(&original, &kept, count)
     };
-    let meant = (target - FIRST_LINE_TOKENS).max(0.0);
+    let meant = target - f64::from(FIRST_LINE_TOKENS);
     let mut block = attempt(meant);
     // Pins may make it longer than meant; then sentences give way, but only to half.
     if f64::from(block.tokens) > target * TOLERANCE {
@@ -62,7 +61,8 @@ pub fn extract(
     block.within(most)
 }
 
-/// Whether a later result has the same text, which will be distilled in its turn.
+/// Whether a later result has the same text, which will be distilled in its turn. An earlier one does
+/// not count, or each could say that the other has it.
 fn is_repeated(original: &Original<'_>) -> bool {
     let mut later = original.index + 1..original.messages.len();
     later.any(|index| result(original.messages, index).is_some_and(|text| text == original.text))

@@ -1,5 +1,8 @@
 //! When a conversation is compressed, and how far.
 
+/// Tokens of a block's first line, about.
+pub(crate) const FIRST_LINE_TOKENS: u32 = 32;
+
 /// When a conversation is compressed, and how far. The fields that end a sentence with *ablation*
 /// are switches of the published ablations.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,9 +17,9 @@ pub struct Options {
     /// In the middle of a loop nothing is distilled until what could be is this share of the
     /// conversation (0 to 1): every change makes all that follows it be computed again.
     pub loop_share: f64,
-    /// Share of its original that a block is meant to have (0 to 1).
+    /// Share of its original that a block is meant to have below its first line (0 to 1).
     pub target_share: f64,
-    /// Tokens that a block is meant to have at most, however long its original.
+    /// Tokens that a block is meant to have there at most, however long its original.
     pub most_target_tokens: u32,
     /// Share of its original that a block may have at most (0 to 1); else it is refused.
     pub most_share: f64,
@@ -32,8 +35,8 @@ impl Default for Options {
             trigger_tokens: 5_000,
             recent_results: 2,
             least_tokens: 150,
-            loop_share: 0.2,
-            target_share: 0.25,
+            loop_share: 0.1,
+            target_share: 0.22,
             most_target_tokens: 700,
             most_share: 0.7,
             reasoning: true,
@@ -46,7 +49,7 @@ impl Options {
     /// Tokens that the block of a result of `original` tokens is meant to have.
     pub(crate) fn target(&self, original: u32) -> u32 {
         let share = share_of(original, self.target_share);
-        share.min(self.most_target_tokens)
+        FIRST_LINE_TOKENS + share.min(self.most_target_tokens)
     }
 
     /// Tokens that the block of a result of `original` tokens may have.

@@ -5,11 +5,16 @@ use rustc_hash::FxHashSet;
 
 use crate::block::result;
 use crate::conversation::said;
-use crate::terms::{Kind, quotations, terms};
+use crate::terms::{Kind, Term, quotations, terms};
 use crate::words::{Index, is_common, words};
 
+/// Pins of a result at most. An agent that reads what it has written has used every word of it; to
+/// keep them all would be to keep the result.
+const MOST_PINS: usize = 64;
+
 /// What must not be lost of a result: the numbers, names, URLs, identifiers and quoted words in it
-/// that the user or the model has used too.
+/// that the user or the model has used too; if these are more than 64, those of the user first, then
+/// of the model, each time the latest.
 ///
 /// What the model has said stays in the conversation, verbatim; what it said them of is in the
 /// result only. Of Chinese, names are found where they are quoted, in 《》, or written in Latin
@@ -30,20 +35,21 @@ impl Pins {
 
     /// The pins of a result of which `index` is the index.
     pub(crate) fn found(messages: &[Message], index: &Index<'_>) -> Self {
-        let mut found: FxHashSet<String> = FxHashSet::default();
-        let speaks = |message: &&Message| matches!(message.role, Role::User | Role::Assistant);
-        for message in messages.iter().filter(speaks) {
+        let mut known: FxHashSet<String> = FxHashSet::default();
+        let mut pinned: Vec<String> = Vec::new();
+        let by = |role: Role| messages.iter().rev().filter(move |it| it.role == role);
+        for message in by(Role::User).chain(by(Role::Assistant)) {
             let text = said(message);
             let named = terms(&text).into_iter().chain(quotations(&text));
-            for term in named {
-                if index.has(term.text) {
-                    found.insert(term.text.to_owned());
-                } else if term.kind == Kind::Name {
-                    found.extend(parts(term.text, index).map(str::to_owned));
+            for name in named.flat_map(|term| used(term, index)) {
+                if pinned.len() < MOST_PINS && known.insert(name.to_owned()) {
+                    pinned.push(name.to_owned());
                 }
             }
+            if pinned.len() == MOST_PINS {
+                break;
+            }
         }
-        let mut pinned: Vec<String> = found.into_iter().collect();
         pinned.sort_by(|one, other| other.len().cmp(&one.len()).then(one.cmp(other)));
         Self { pinned }
     }
@@ -71,6 +77,17 @@ impl Pins {
             }
         }
         added
+    }
+}
+
+/// What of a term the result has: all, or of a name the words that it has.
+fn used<'a>(term: Term<'a>, index: &Index<'_>) -> Vec<&'a str> {
+    if index.has(term.text) {
+        return vec![term.text];
+    }
+    match term.kind {
+        Kind::Name => parts(term.text, index).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -13,14 +13,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::block::{Original, result};
 use crate::interest::Interest;
 use crate::pins::Pins;
-use crate::terms::{Kind, terms};
+use crate::terms::{Kind, Term, terms};
 use crate::units::{Unit, units};
 use crate::words::{Index, content_words, hash};
 
 /// Weight of a pin; beside it words of interest weigh about 1 to 10 together in a unit.
 const PIN: f64 = 3.0;
 /// Weight of a named thing before what it is and where it stands are looked at.
-const NAMED: f64 = 2.0;
+const NAMED: f64 = 3.0;
 /// Weight of a word that nobody spoke of, before its rarity.
 const OTHER_WORD: f64 = 0.05;
 /// What an item adds that a kept unit has already, as a share of its weight.
@@ -28,10 +28,10 @@ const AGAIN: f64 = 0.1;
 /// What a line adds that a later result has too, as a share: that one is distilled later.
 const SEEN_LATER: f64 = 0.3;
 /// Weight of a unit for what it is, whatever it says.
-const ERROR: f64 = 4.0;
+const ERROR: f64 = 8.0;
 const HEADING: f64 = 1.0;
 const SIGNATURE: f64 = 2.0;
-const EDGE: f64 = 2.0;
+const EDGE: f64 = 4.0;
 /// Tokens that a unit costs beside its text.
 const UNIT_TOKENS: f64 = 1.0;
 
@@ -43,7 +43,7 @@ enum Class {
     /// It declares something, or begins a part of a patch.
     Signature,
     Error,
-    /// The first or the last of the result.
+    /// The first or the last that says something.
     Edge,
 }
 
@@ -51,24 +51,6 @@ impl Class {
     const ALL: usize = 5;
 
     fn of(line: &str, edge: bool) -> Self {
-        const ERRORS: [&str; 16] = [
-            "error",
-            "Error",
-            "ERROR",
-            "xception",
-            "raceback",
-            "ailed",
-            "FAIL",
-            "panic",
-            "fatal",
-            "not found",
-            "No such",
-            "cannot",
-            "denied",
-            "错误",
-            "失败",
-            "异常",
-        ];
         const SIGNATURES: [&str; 15] = [
             "def ",
             "class ",
@@ -87,7 +69,7 @@ impl Class {
             "--- ",
         ];
         let start = line.trim_start();
-        if ERRORS.iter().any(|sign| line.contains(sign)) {
+        if tells_an_error(line) {
             Self::Error
         } else if SIGNATURES.iter().any(|sign| start.starts_with(sign)) {
             Self::Signature
@@ -109,6 +91,33 @@ impl Class {
             Self::Edge => EDGE,
         }
     }
+}
+
+/// Whether a line tells an error, by a word of its own; what is called `errors` in code is another
+/// thing.
+fn tells_an_error(line: &str) -> bool {
+    const SIGNS: [&str; 12] = [
+        "cannot",
+        "denied",
+        "error",
+        "errors",
+        "exception",
+        "exceptions",
+        "failed",
+        "failure",
+        "fatal",
+        "panicked",
+        "traceback",
+        "unable",
+    ];
+    const ENDS: [&str; 2] = ["Error", "Exception"];
+    const CHINESE: [&str; 3] = ["错误", "失败", "异常"];
+    let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let by_word = words.any(|word| {
+        let known = SIGNS.iter().any(|sign| word.eq_ignore_ascii_case(sign));
+        known || ENDS.iter().any(|end| word.ends_with(end))
+    });
+    by_word || CHINESE.iter().any(|sign| line.contains(sign))
 }
 
 /// Whether a line begins an entry of a numbered list of links, as search tools write them.
@@ -175,15 +184,16 @@ impl<'a> Scored<'a> {
         let units = units(text);
         let words = Words::of(text, &units, original);
         let later = later_lines(original);
-        let last = units.len().saturating_sub(1);
+        let edges = words.edges();
         let mut items = Items::default();
+        let mut lines = FxHashSet::default();
         let pieces = units.into_iter().enumerate().map(|(number, unit)| {
             let line = &text[unit.range.clone()];
-            let seen = later.contains(line.trim());
+            let seen = later.contains(line.trim()) || !lines.insert(line.trim());
             Piece {
                 tokens: UNIT_TOKENS + line.len() as f64 * per_byte,
                 items: words.items(number, &mut items),
-                class: Class::of(line, number == 0 || number == last),
+                class: Class::of(line, edges.contains(&Some(number))),
                 share: if seen { SEEN_LATER } else { 1.0 },
                 unit,
             }
@@ -219,18 +229,20 @@ impl<'a> Scored<'a> {
             *count += 1;
             *relevance = near.map_or(*relevance, |near| relevance.max(*near));
         }
+        let mut series: FxHashMap<String, f64> = FxHashMap::default();
+        for name in counts.keys() {
+            *series.entry(without_digits(name)).or_default() += 1.0;
+        }
         for term in found {
             // The complement keeps them apart from words.
             let key = !hash(term.text);
             let new = !items.numbers.contains_key(&key);
             let (count, relevance) = counts.get(term.text).copied().unwrap_or_default();
             let often = 1.0 + 0.5 * (count.max(1) as f64).ln();
-            let kind = match term.kind {
-                Kind::Url => 0.5,
-                Kind::Number => 0.7,
-                _ => 1.0,
-            };
-            let item = items.weigh(key, NAMED * kind * often * (0.4 + 0.6 * relevance));
+            let alike = series.get(&without_digits(term.text)).copied();
+            let alike = 1.0 + alike.unwrap_or(1.0).ln();
+            let weight = NAMED * telling(self.text, term) * often / alike;
+            let item = items.weigh(key, weight * (0.4 + 0.6 * relevance));
             self.give(term.start, item);
             if new {
                 self.named.push(Named {
@@ -371,6 +383,32 @@ impl Worth {
     }
 }
 
+/// A name with its numbers left out: what a series of names has in common. Of a number that may be a
+/// year, nothing is left out.
+fn without_digits(name: &str) -> String {
+    let is_year = name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit());
+    let kept = name.chars().filter(|c| is_year || !c.is_ascii_digit());
+    kept.collect()
+}
+
+/// How much a thing tells that is named once, as a share: a day of a month less than a year, a word
+/// that begins a sentence less than one that has a capital inside of it.
+fn telling(text: &str, term: Term<'_>) -> f64 {
+    match term.kind {
+        Kind::Url => 0.5,
+        Kind::Number if term.text.len() < 3 => 0.2,
+        Kind::Number => 0.8,
+        Kind::Name if !term.text.contains(' ') && begins(text, term.start) => 0.4,
+        _ => 1.0,
+    }
+}
+
+/// Whether a sentence or a line begins at `at`.
+fn begins(text: &str, at: usize) -> bool {
+    let before = text[..at].trim_end_matches([' ', '"', '(', '[', '-', '*']);
+    before.is_empty() || before.ends_with(['.', '!', '?', '\n', ':', '·'])
+}
+
 /// Whether most lines are short, so that it matters which ones follow each other.
 fn is_listing(text: &str) -> bool {
     const LONG_LINE: usize = 60;
@@ -425,6 +463,15 @@ impl Words {
         let most = relevance.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         words.relevance = relevance.into_iter().map(|it| it / most).collect();
         words
+    }
+
+    /// The first and the last unit that say something: tags and brackets around them do not.
+    fn edges(&self) -> [Option<usize>; 2] {
+        let says = |found: &Vec<u64>| found.len() > 1;
+        [
+            self.by_unit.iter().position(says),
+            self.by_unit.iter().rposition(says),
+        ]
     }
 
     /// How rare a word is among the units: at least ln 2.

@@ -105,7 +105,8 @@ fn trimmed<'a>(mut name: Term<'a>, small: &FxHashSet<&str>) -> Option<Term<'a>> 
     }
 }
 
-/// What stands between quotation marks, in order.
+/// What stands between quotation marks, in order, but for plain words: these are quoted for emphasis,
+/// and as keys of JSON.
 pub(crate) fn quotations(text: &str) -> Vec<Term<'_>> {
     const MARKS: [(char, char); 6] = [
         ('"', '"'),
@@ -127,7 +128,7 @@ pub(crate) fn quotations(text: &str) -> Vec<Term<'_>> {
         at = start;
         if let Some((length, _)) = near.find(|(_, c)| *c == close) {
             let inside = &text[start..start + length];
-            if inside.trim() == inside && inside.chars().count() > 1 {
+            if inside.trim() == inside && !inside.is_empty() && !is_plain_word(inside) {
                 found.push(Term {
                     kind: Kind::Quoted,
                     text: inside,
@@ -138,6 +139,10 @@ pub(crate) fn quotations(text: &str) -> Vec<Term<'_>> {
         }
     }
     found
+}
+
+fn is_plain_word(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase())
 }
 
 /// What a token is, if it names something.
@@ -242,7 +247,7 @@ fn token_length(text: &str) -> usize {
     while chars.next_if(|(_, c)| !is_part(*c)).is_some() {}
     let mut end = 0;
     let mut last = ' ';
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in chars {
         let rest = &text[at + c.len_utf8()..];
         let next = rest.chars().next();
         let joined = match c {
@@ -323,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_texts_quote() {
-        let text = "He said \"a day out\" and `x = 1`, 《西游记》; \"\" \"unended";
+        let text = "He \"only\" said \"a day out\" and `x = 1`, 《西游记》; \"\" \"unended";
         let quoted: Vec<&str> = quotations(text).iter().map(|term| term.text).collect();
         assert_eq!(quoted, ["a day out", "x = 1", "西游记"]);
     }

@@ -98,6 +98,9 @@ fn body(block: &Block) -> &str {
 }
 
 proptest! {
+    // Conversations are long to make up and to distil; 64 of them take a second or two a property.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_block_is_short_and_keeps_every_pin(messages in conversation()) {
         let options = options(0, 0);
@@ -122,6 +125,29 @@ proptest! {
                 if original.split_whitespace().any(|word| word == number) {
                     prop_assert!(body(&block).contains(number), "{} lost", number);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_is_refused_only_if_its_pins_do_not_fit(
+        messages in conversation(),
+        most_share in 0.2..0.8_f64,
+    ) {
+        let options = Options { most_share, ..options(0, 0) };
+        for (at, message) in messages.iter().enumerate() {
+            let original = message.text();
+            let tokens = count(&original);
+            let pins: Vec<String> = Pins::of(&messages, at).iter().map(str::to_owned).collect();
+            let bare = format!(
+                "[distilled from {tokens} to {tokens} tokens; memory_recall(\"{}\") returns the \
+                 original]\n[also named: {}]",
+                handle(&original),
+                pins.join("; ")
+            );
+            if message.role == Role::Tool && count(&bare) < (f64::from(tokens) * most_share) as u32 {
+                let block = extract(&messages, at, &count, &options);
+                prop_assert!(block.is_ok(), "{:?}", block);
             }
         }
     }

@@ -17,6 +17,8 @@ mod results;
 
 use std::path::PathBuf;
 
+use agentinfer_engine::Vocabulary;
+
 pub use arm::Arm;
 pub use results::{CompressResults, CompressRow};
 

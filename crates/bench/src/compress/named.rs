@@ -9,6 +9,7 @@ pub(super) type Named = HashSet<String>;
 /// What the text names. A word in capitals that `small` has in small letters begins a sentence.
 pub(super) fn named(text: &str, small: &HashSet<String>) -> Named {
     let parts = text.split(|c: char| c.is_whitespace() || is_mark(c));
+    let parts = parts.map(|part| part.strip_suffix("'s").unwrap_or(part));
     let parts = parts.map(|part| part.trim_matches(['.', ':', '/', '-', '_', '#', '&', '\'']));
     let named = parts.filter(|part| {
         let digits = part.bytes().any(|b| b.is_ascii_digit());
@@ -44,7 +45,7 @@ mod tests {
         let small: HashSet<String> = small_words("he then Met her. THEN").collect();
         for (text, expected) in [
             (
-                "Then (Stillmark) met him in 1888, 3 times.",
+                "Then (Stillmark's) met him in 1888, 3 times.",
                 "1888 Stillmark",
             ),
             (
