@@ -28,7 +28,7 @@ pub(crate) struct RawCompress {
     /// Prompt tokens from which on a conversation is long [default: 5000].
     #[arg(
         id = "compress_trigger",
-        long,
+        long = "compress-trigger",
         env = "AGENTINFER_COMPRESS_TRIGGER",
         value_name = "TOKENS"
     )]
@@ -36,7 +36,7 @@ pub(crate) struct RawCompress {
     /// Tool results that stay as they are, the latest ones [default: 2].
     #[arg(
         id = "compress_recent",
-        long,
+        long = "compress-recent",
         env = "AGENTINFER_COMPRESS_RECENT",
         value_name = "N"
     )]

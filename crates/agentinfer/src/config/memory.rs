@@ -28,7 +28,7 @@ pub(crate) struct RawMemory {
     /// kept].
     #[arg(
         id = "memory_dir",
-        long,
+        long = "memory-dir",
         env = "AGENTINFER_MEMORY_DIR",
         value_name = "DIR"
     )]
@@ -36,7 +36,7 @@ pub(crate) struct RawMemory {
     /// MiB that they may take; those unused longest make room [default: 1024].
     #[arg(
         id = "memory_mib",
-        long,
+        long = "memory-mib",
         env = "AGENTINFER_MEMORY_MIB",
         value_name = "MIB"
     )]
@@ -44,7 +44,7 @@ pub(crate) struct RawMemory {
     /// Days after which an unused session is forgotten [default: 90].
     #[arg(
         id = "memory_days",
-        long,
+        long = "memory-days",
         env = "AGENTINFER_MEMORY_DAYS",
         value_name = "N"
     )]

@@ -231,7 +231,7 @@ pub(crate) struct RawCollab {
     /// competence.json in --corpus-dir, else none].
     #[arg(
         id = "collab_file",
-        long,
+        long = "collab-file",
         env = "AGENTINFER_COLLAB_FILE",
         value_name = "FILE"
     )]
