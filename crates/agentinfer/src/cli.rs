@@ -48,6 +48,8 @@ mod tests {
             let names: HashSet<&str> = names.into_iter().flatten().collect();
             let twice = names.iter().find(|name| !seen.insert(name.to_string()));
             assert_eq!(twice, None, "in {}", command.get_name());
+            let long = argument.get_long().unwrap_or_default();
+            assert!(!long.contains('_'), "--{long} in {}", command.get_name());
         }
         command.get_subcommands().for_each(check);
     }

@@ -1,8 +1,8 @@
 //! The persistent store: what outlives a session and makes later ones faster.
 //!
 //! It has two rooms: [`segments`], the tokens of past sessions, from which AgentSAM drafts, and
-//! [`store`], what was said in them, to be shown, searched, recalled and erased. Both are bounded in
-//! bytes, work on a thread of their own that nobody waits for, and survive being killed at any
+//! [`store`], what was said in them, to be shown, searched, recalled and erased. Both are bounded
+//! in bytes, work on a thread of their own that nobody waits for, and survive being killed at any
 //! point.
 //!
 //! ```
@@ -65,10 +65,18 @@ pub enum MemoryError {
         /// The format that was found.
         found: i64,
     },
-    /// The file of sessions cannot be read or written.
+    /// The file of sessions is none, or is damaged.
     #[error(
-        "the sessions in {folder} cannot be used: {source}; if the file is damaged, move it away"
+        "sessions.db in {folder} is damaged: {source}; move it away, and a new one will be made"
     )]
+    Damaged {
+        /// The store's folder.
+        folder: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The file of sessions cannot be read or written.
+    #[error("the sessions in {folder} cannot be used: {source}")]
     Database {
         /// The store's folder.
         folder: PathBuf,

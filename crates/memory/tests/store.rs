@@ -266,7 +266,10 @@ fn what_is_learned_on_the_way_is_kept() {
     }
     let reader = store.reader();
     let history = reader.history(3, "s1").expect("it is read");
-    assert_eq!(history.expect("a session").distilled, [distilled.clone()]);
+    assert_eq!(
+        history.expect("a session").distilled,
+        std::slice::from_ref(&distilled)
+    );
     assert_eq!(
         reader.tool_times().expect("it is read"),
         [time("search", 0.75)]
@@ -426,7 +429,8 @@ proptest! {
         prop_assert_eq!(&listed, &naive.keys().cloned().collect::<Vec<_>>());
         for (session, held) in &naive {
             let history = reader.history(0, session).expect("it is read").expect("a session");
-            let stored = history.turns.into_iter().map(|it| (it.at, (it.turn.text, it.turn.handle)));
+            let stored = history.turns.into_iter();
+            let stored = stored.map(|it| (it.at, (it.turn.text, it.turn.handle)));
             // A turn under a handle shows the text that the handle names now.
             let expected = held.turns.iter().map(|(at, (text, handle))| {
                 let named = handle.as_ref().and_then(|handle| held.originals.get(handle));
@@ -571,6 +575,7 @@ fn bytes_are_bounded_and_the_sessions_unused_longest_go_first() {
     store.settle();
     drop(store);
     assert!(file() <= SMALL.bytes, "{} bytes", file());
+    check_integrity(folder.path());
 }
 
 #[test]
@@ -608,6 +613,8 @@ fn old_sessions_go_and_open_ones_stay() {
     now.fetch_add(700, Ordering::Relaxed);
     end(&store, 0, "none");
     assert_eq!(ids(store.reader()), [] as [&str; 0]);
+    drop(store);
+    check_integrity(folder.path());
 }
 
 #[test]
@@ -739,7 +746,7 @@ fn what_is_no_store_is_refused() {
     let file = folder.path().join("sessions.db");
     fs::write(&file, prose(1, 8192)).expect("written");
     let error = Store::open(folder.path(), AMPLE).expect_err("it is no database");
-    assert!(matches!(error, MemoryError::Database { .. }), "{error}");
+    assert!(matches!(error, MemoryError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("move it away"), "{error}");
     fs::remove_file(&file).expect("removed");
     drop(open(folder.path()));
@@ -873,6 +880,67 @@ fn erasing_leaves_no_byte() {
 }
 
 #[test]
+fn erasing_leaves_nothing_between_what_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    // Handles and words of two tenants, each between those of the other, so that pages of the file
+    // and of the index are divided where either is.
+    let said = |number: usize, tenant: u64| {
+        let place = number * 7919 % 1500;
+        let words = |word: usize| format!("w{place:05}zqmark{word:02} ");
+        match tenant {
+            1 => result(
+                &format!("{place:05}zqmark"),
+                &(0..20).map(words).collect::<String>(),
+            ),
+            _ => result(&format!("{place:05}kept"), &format!("w{place:05}zr")),
+        }
+    };
+    for number in 0..1500 {
+        for tenant in [0, 1] {
+            let told = [said(number, tenant), said(number + 1, tenant)];
+            let record = turns(tenant, &format!("s{tenant}"), number, &told);
+            while !store.write(Record::Turns(record.clone())) {
+                store.settle();
+            }
+        }
+    }
+    drop(store);
+    let database = Connection::open(folder.path().join("sessions.db")).expect("a database");
+    let merge = "INSERT INTO search (search) VALUES ('optimize')";
+    database.execute(merge, []).expect("it is merged");
+    drop(database);
+    assert!(holds(folder.path(), "zqmark"));
+    let store = open(folder.path());
+    assert_eq!(store.erase_tenant(1).expect("it is erased").sessions, 1);
+    assert!(!holds(folder.path(), "zqmark"));
+    assert_eq!(hits(store.reader(), "w00042zr"), 1);
+    drop(store);
+    check_integrity(folder.path());
+}
+
+#[test]
+fn what_a_killed_process_was_erasing_is_erased_at_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    say(&store, 0, "s1", 0, &research());
+    drop(store);
+    // The rows are gone, and their bytes are not.
+    let database = Connection::open(folder.path().join("sessions.db")).expect("a database");
+    let left = "PRAGMA secure_delete = off;
+        CREATE TABLE gone (text TEXT);
+        INSERT INTO gone VALUES ('zqmarkone');
+        DROP TABLE gone;
+        INSERT INTO erasing VALUES (0)";
+    database.execute_batch(left).expect("it is left");
+    drop(database);
+    assert!(holds(folder.path(), "zqmark"));
+    let store = open(folder.path());
+    assert!(!holds(folder.path(), "zqmark"));
+    assert_eq!(hits(store.reader(), "telescope"), 2);
+}
+
+#[test]
 fn erasing_says_when_another_process_keeps_bytes_and_goes_on_later() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(folder.path());
@@ -979,6 +1047,11 @@ fn check_integrity(folder: &Path) {
     assert_eq!(found, "ok");
     let check = "INSERT INTO search (search) VALUES ('integrity-check')";
     database.execute(check, []).expect("the index is sound");
+    let indexed = "SELECT (SELECT count(*) FROM search_docsize) = (SELECT count(*) FROM texts)";
+    let same: bool = database
+        .query_row(indexed, [], |row| row.get(0))
+        .expect("it is counted");
+    assert!(same, "the index has what the texts have");
 }
 
 /// A store in version 1 of the format, as SQL. Written by the ignored test below.

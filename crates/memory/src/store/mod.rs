@@ -196,7 +196,7 @@ impl Store {
     /// The text that a handle of a tenant names; of equal handles the newest.
     ///
     /// # Errors
-    /// [`MemoryError::Database`]
+    /// [`MemoryError::Database`] or [`MemoryError::Damaged`].
     pub fn original(&self, tenant: u64, handle: &str) -> Result<Option<Original>, MemoryError> {
         self.reader.original(tenant, handle)
     }
@@ -221,8 +221,8 @@ impl Store {
     }
 
     /// Erases a session: when this returns, none of its bytes are left in the folder. All that is
-    /// kept is written anew for that, about a second for every ten megabytes, in which nothing else
-    /// is written.
+    /// kept is written anew for that, about a second for every twenty megabytes, in which nothing
+    /// else is written.
     ///
     /// # Errors
     /// [`MemoryError`]. Where the session is gone but bytes of it are left, erasing again removes

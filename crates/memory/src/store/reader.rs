@@ -94,7 +94,8 @@ impl Reader {
     /// Opens the store in `folder` for reading only.
     ///
     /// # Errors
-    /// [`MemoryError::Missing`], [`MemoryError::Version`] or [`MemoryError::Database`].
+    /// [`MemoryError::Missing`], [`MemoryError::Version`], [`MemoryError::Database`] or
+    /// [`MemoryError::Damaged`].
     pub fn open(folder: &Path) -> Result<Self, MemoryError> {
         let first = schema::readable(folder)?;
         Ok(Self {
@@ -106,7 +107,7 @@ impl Reader {
     /// The sessions of a tenant, or of all, at most `most`: those used last first.
     ///
     /// # Errors
-    /// [`MemoryError::Database`], as for all that follow.
+    /// [`MemoryError::Database`] or [`MemoryError::Damaged`], as for all that follow.
     pub fn list(&self, tenant: Option<u64>, most: usize) -> Result<Vec<SessionInfo>, MemoryError> {
         self.read(|connection| {
             let mut find = connection.prepare_cached(&format!(

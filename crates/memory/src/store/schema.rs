@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::FILE;
 use crate::MemoryError;
@@ -24,7 +24,7 @@ const LOG_BYTES: u32 = 4 << 20;
 /// Opens the file in `folder` for writing. Creates it if it is missing, and brings it up to date.
 ///
 /// # Errors
-/// [`MemoryError::Database`] or [`MemoryError::Version`].
+/// [`MemoryError::Database`], [`MemoryError::Damaged`] or [`MemoryError::Version`].
 pub(super) fn writable(folder: &Path) -> Result<Connection, MemoryError> {
     let opened = (|| {
         let connection = Connection::open(folder.join(FILE))?;
@@ -64,7 +64,8 @@ pub(super) fn writable(folder: &Path) -> Result<Connection, MemoryError> {
 /// Opens the file in `folder` for reading.
 ///
 /// # Errors
-/// [`MemoryError::Missing`], [`MemoryError::Version`] or [`MemoryError::Database`].
+/// [`MemoryError::Missing`], [`MemoryError::Version`], [`MemoryError::Database`] or
+/// [`MemoryError::Damaged`].
 pub(super) fn readable(folder: &Path) -> Result<Connection, MemoryError> {
     let missing = || MemoryError::Missing {
         folder: folder.to_owned(),
@@ -95,8 +96,11 @@ fn version(folder: &Path, connection: &Connection) -> Result<i64, MemoryError> {
 
 /// What SQLite says, as our error.
 pub(super) fn failed(folder: &Path, source: rusqlite::Error) -> MemoryError {
-    MemoryError::Database {
-        folder: folder.to_owned(),
-        source,
+    let folder = folder.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            MemoryError::Damaged { folder, source }
+        }
+        _ => MemoryError::Database { folder, source },
     }
 }

@@ -219,7 +219,7 @@ impl Writer {
         Ok(pages * self.pragma("page_size")?)
     }
 
-    /// Makes the file smaller if it has more bytes than it may, as after a start with a lower limit.
+    /// Makes the file smaller if it has more bytes than it may, as at a start with a lower limit.
     fn give_back(&self) {
         let given = (|| {
             let bytes = self.pragma("page_count")? * self.pragma("page_size")?;

@@ -23,9 +23,9 @@ const UNLIMITED: StoreLimits = StoreLimits {
 /// Erase a session, or all of a tenant, so that no byte of it is left.
 ///
 /// What was said is taken out of the folder of sessions. From --corpus-dir the session's tokens are
-/// taken, or those of all sessions of its tenant if it is not known which are its own. The KV cells in
-/// --offload-dir cannot be told apart by session: all are removed, to be computed again when they
-/// are needed. No server may use these folders meanwhile.
+/// taken, or those of all sessions of its tenant if it is not known which are its own. The KV cells
+/// in --offload-dir cannot be told apart by session: all are removed, to be computed again when
+/// they are needed. No server may use these folders meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     agentinfer sessions erase ID --config agentinfer.toml\n  \
