@@ -1,25 +1,26 @@
-//! AgentCompress on recorded sessions, without a model: what is served of each prompt, and whether
-//! what the recorded answer used is still in it.
+//! AgentCompress on recorded sessions. Without a model: what is served of each prompt, and whether
+//! what the recorded answer used is still in it. With one: what that saves, and what it costs.
 //!
 //! | File | What it knows |
 //! |---|---|
 //! | `conversation.rs` | recordings as conversations with tool calls |
 //! | `arm.rs` | settings |
 //! | `replay.rs` | playing a session turn by turn, and counting |
+//! | `live.rs` | playing sessions to a model, several at a time |
 //! | `named.rs` | names and numbers in texts |
 //! | `results.rs` | rows and the table |
 
 mod arm;
 mod conversation;
+mod live;
 mod named;
 mod replay;
 mod results;
 
 use std::path::PathBuf;
 
-use agentinfer_engine::Vocabulary;
-
 pub use arm::Arm;
+pub use live::{LiveOptions, LiveRow};
 pub use results::{CompressResults, CompressRow};
 
 use agentinfer_engine::Vocabulary;
@@ -29,7 +30,7 @@ use crate::sam::recording::{Recording, Trials};
 use replay::{Counts, Session};
 
 /// What to replay.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct CompressOptions {
     /// The model file whose tokenizer counts.
     pub model: PathBuf,
@@ -43,6 +44,8 @@ pub struct CompressOptions {
     pub skip: usize,
     /// How many to play then; none means all.
     pub n: Option<usize>,
+    /// Where the long ones among them are played to a model too.
+    pub live: Option<LiveOptions>,
 }
 
 /// Replays every set under every arm.
@@ -50,7 +53,7 @@ pub struct CompressOptions {
 /// # Errors
 /// [`BenchError::Option`] when there is nothing to replay, [`BenchError::NoTasks`] when all is
 /// skipped, [`BenchError::Read`] and [`BenchError::Trace`] for what cannot be replayed, and
-/// [`BenchError::Llama`] for an unusable model.
+/// [`BenchError::Llama`] and [`BenchError::Runtime`] for an unusable model.
 pub async fn run_compress_bench(
     options: &CompressOptions,
     mut progress: impl FnMut(&str),
@@ -70,6 +73,16 @@ pub async fn run_compress_bench(
             let row = CompressRow::of(&recording.name, &arm.to_string(), &counts);
             results.sets.push(row);
             progress(&format!("{}, {arm}: done", recording.name));
+        }
+        if let Some(live) = &options.live {
+            let rows = live::live(
+                live,
+                &recording.name,
+                &sessions,
+                &options.arms,
+                &mut progress,
+            );
+            results.arms.extend(rows.await?);
         }
     }
     Ok(results)

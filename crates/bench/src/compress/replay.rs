@@ -83,6 +83,22 @@ impl Session {
         }
     }
 
+    /// The conversation.
+    pub(super) fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Tokens of a message.
+    pub(super) fn tokens(&self, at: usize) -> u32 {
+        self.tokens[at].0 + self.tokens[at].1
+    }
+
+    /// Tokens of its longest prompt.
+    pub(super) fn longest(&self) -> u32 {
+        let before_last = self.messages.len().saturating_sub(1);
+        (0..before_last).map(|at| self.tokens(at)).sum()
+    }
+
     /// Plays the session under an arm and adds what came of it. What an arm decides at a turn, the
     /// same turn is served with.
     pub(super) fn play(&self, arm: &Arm, count: &Count<'_>, counts: &mut Counts) {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::live::LiveRow;
 use super::replay::Counts;
 use crate::statistics::percentile;
 
@@ -87,6 +88,8 @@ impl CompressRow {
 pub struct CompressResults {
     /// One row per set and arm.
     pub sets: Vec<CompressRow>,
+    /// One row per set, arm and number of sessions at a time, where they were played to a model.
+    pub arms: Vec<LiveRow>,
 }
 
 impl CompressResults {
@@ -131,6 +134,36 @@ impl CompressResults {
                 row.distil_ms_p50,
             );
         }
+        self.live_table(&mut text);
         text
+    }
+
+    fn live_table(&self, text: &mut String) {
+        if self.arms.is_empty() {
+            return;
+        }
+        text.push_str(
+            "\nset  arm  at a time | sessions turns | a session, a call | prompt tokens full, \
+             served, computed | swaps | waited\n",
+        );
+        for row in &self.arms {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{}  {}  {} | {} {} | {:.1} s, {:.2} s | {}, {}, {} | {} | {:.3} s",
+                row.set,
+                row.arm,
+                row.sessions,
+                row.tasks,
+                row.llm_calls,
+                row.task_seconds_mean,
+                row.call_seconds_mean,
+                row.prompt_tokens_full,
+                row.prompt_tokens_served,
+                row.prompt_tokens_computed,
+                row.swaps,
+                row.stall_seconds,
+            );
+        }
     }
 }
