@@ -1,4 +1,5 @@
-//! `/v1/memory/recall` and `/v1/chat/view`: what stands in a compressed conversation, and behind it.
+//! `/v1/memory/recall` and `/v1/chat/view`: what stands in a compressed conversation, and what is
+//! behind it.
 
 use serde::{Deserialize, Serialize};
 

@@ -42,8 +42,8 @@ pub(crate) struct Conversation {
 }
 
 impl Runtime {
-    /// What a request continues: the view of its history as the template writes it, in tokens: those
-    /// known from its session, and the tail's.
+    /// What a request continues: the view of its history as the template writes it, in tokens:
+    /// those known from its session, and the tail's.
     pub(crate) fn conversation(
         &self,
         tier: &ServedTier,

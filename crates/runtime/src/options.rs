@@ -250,8 +250,8 @@ pub struct CollabOptions {
     pub policy: Policy,
     /// Whether the tier that may be needed next reads the conversation while a client's tools run.
     pub prewarm: bool,
-    /// File in which what is known of the small model is kept for the next process; nowhere if
-    /// absent. Read at the start if it exists, written by
+    /// File in which what is known of the small model is kept for the next process; if absent, it
+    /// is kept in the store, if there is one. Read at the start if it exists, written by
     /// [`save_competence`](crate::Runtime::save_competence).
     pub file: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use agentinfer_chat::{OutputParser, ParserOptions, ToolMode, opens_reasoning};
 use agentinfer_engine::{Constraint, Device, EngineError, Hints, StatsSnapshot, Token, Vocabulary};
-use agentinfer_memory::{Segments, Stats as CorpusStats, Store, StoreStats};
+use agentinfer_memory::{Record, Segments, Stats as CorpusStats, Store, StoreStats};
 use agentinfer_protocol::{
     ChatCompletionRequest, CompletionRequest, DetokenizeRequest, DetokenizeResponse, Message,
     ModelCard, Prompt as Texts, Role, TokenizeRequest, TokenizeResponse,
@@ -17,7 +17,7 @@ use agentinfer_protocol::{
 
 use crate::answers::{self, Place};
 use crate::auto::kept::Competences;
-use crate::auto::{AUTO, Collab};
+use crate::auto::{self, AUTO, Collab};
 use crate::chat_stream::{ChatStream, Head};
 use crate::choice::Choice;
 use crate::conversation::{Conversation, History};
@@ -29,6 +29,7 @@ use crate::session::{SessionCounts, Sessions};
 use crate::source::Source;
 use crate::text_stream::{CompletionStream, TextChoice};
 use crate::tier::{ServedTier, unix_seconds};
+use crate::tool_times::ToolTimes;
 use crate::validate::{self, ToolUse};
 use crate::view::{self, Compress};
 use crate::{
@@ -89,19 +90,25 @@ impl Runtime {
             memory,
         } = options;
         check_tiers(&mut tiers, corpus.is_some())?;
-        let competences = match &collab.file {
-            Some(file) => Competences::read(file)?,
-            None => Competences::default(),
-        };
         let open = |corpus: CorpusOptions| Segments::open(&corpus.folder, corpus.bytes);
         let segments = corpus.map(open).transpose()?.map(Arc::new);
         let open = |memory: MemoryOptions| Store::open(&memory.folder, memory.limits);
         let store = memory.map(open).transpose()?.map(Arc::new);
         let device = Device::default();
         let start = |tier| Served::start(tier, segments.as_ref(), &device);
-        let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
+        let tiers = tiers
+            .into_iter()
+            .map(start)
+            .collect::<Result<Arc<[_]>, _>>()?;
         let sessions = Sessions::new(max_sessions);
-        sessions.lock().competences = competences;
+        sessions.lock().competences = match (&collab.file, &store) {
+            (Some(file), _) => Competences::read(file)?,
+            (None, Some(store)) => Competences::stored(store, &auto::pair(&tiers))?,
+            (None, None) => Competences::default(),
+        };
+        if let Some(store) = &store {
+            sessions.lock().tool_times = ToolTimes::known(store.reader().tool_times()?);
+        }
         Ok(Self {
             tiers,
             sessions,
@@ -226,10 +233,11 @@ impl Runtime {
             .last()
             .is_some_and(|message| message.role == Role::Tool);
         let now = self.sessions.seconds();
-        let mut table = self.sessions.lock();
-        table
-            .tool_times
-            .returned(self.tenant, session, results, now);
+        let times = &mut self.sessions.lock().tool_times;
+        let learned = times.returned(self.tenant, session, results, now);
+        if let (Some(learned), Some(store)) = (learned, &self.store) {
+            store.write(Record::ToolTime(learned));
+        }
     }
 
     fn stream(

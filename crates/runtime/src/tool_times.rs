@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use agentinfer_memory::ToolTime;
+
 /// Tools remembered, each under its tenant; and sessions whose tools run. Of more, those are
 /// forgotten that were heard of least recently. Each takes some dozen bytes.
 const MAX_ENTRIES: usize = 4096;
@@ -67,16 +69,34 @@ impl ToolTimes {
             .max_by(f64::total_cmp)
     }
 
+    /// What earlier processes have learned, the latest first.
+    pub(crate) fn known(times: Vec<ToolTime>) -> Self {
+        let usual = times.into_iter().take(MAX_ENTRIES).map(|time| {
+            let usual = Usual {
+                log_seconds: time.log_seconds,
+                last_seen: 0.0,
+            };
+            ((time.tenant, time.tool), usual)
+        });
+        Self {
+            usual: usual.collect(),
+            away: HashMap::new(),
+        }
+    }
+
     /// Notes that a session makes a call; `results` tells whether it brings its tools' results.
-    pub(crate) fn returned(&mut self, tenant: u64, session: u64, results: bool, now: f64) {
-        let Some(Away { tool, since }) = self.away.remove(&session) else {
-            return;
-        };
-        let Some(tool) = tool.filter(|_| results) else {
-            return;
-        };
+    /// Returns what is learned by that.
+    pub(crate) fn returned(
+        &mut self,
+        tenant: u64,
+        session: u64,
+        results: bool,
+        now: f64,
+    ) -> Option<ToolTime> {
+        let Away { tool, since } = self.away.remove(&session)?;
+        let tool = tool.filter(|_| results)?;
         let took = (now - since).max(SHORTEST_SECONDS).ln();
-        let key = (tenant, tool);
+        let key = (tenant, tool.clone());
         bound(&mut self.usual, key.clone(), |usual| usual.last_seen);
         let usual = self.usual.entry(key).or_insert(Usual {
             log_seconds: took,
@@ -84,6 +104,11 @@ impl ToolTimes {
         });
         usual.log_seconds += NEWEST * (took - usual.log_seconds);
         usual.last_seen = now;
+        Some(ToolTime {
+            tenant,
+            tool,
+            log_seconds: usual.log_seconds,
+        })
     }
 
     /// Forgets that a session's tools run.
@@ -149,6 +174,17 @@ mod tests {
         }
         let learned = expected(&mut times, 0, &["search"]).expect("known");
         assert!((55.0..65.0).contains(&learned), "{learned}");
+    }
+
+    #[test]
+    fn what_was_learned_is_known_to_the_next_process() {
+        let mut times = ToolTimes::default();
+        times.called(3, 1, &["search"], 100.0);
+        let learned = times.returned(3, 1, true, 102.0).expect("one tool");
+        assert_eq!((learned.tenant, learned.tool.as_str()), (3, "search"));
+        let mut next = ToolTimes::known(vec![learned]);
+        assert_eq!(expected(&mut next, 3, &["search"]), Some(2.0));
+        assert_eq!(expected(&mut next, 0, &["search"]), None);
     }
 
     #[test]

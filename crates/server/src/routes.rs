@@ -30,7 +30,8 @@ use crate::{
 
 /// All routes, as the answer to an unknown path lists them.
 const ROUTES: &str = "POST /v1/chat/completions, POST /v1/chat/view, POST /v1/completions, \
-    POST /v1/memory/recall, GET /v1/models, GET /v1/models/{id}, POST /tokenize, POST /detokenize, GET /health, GET /ready, GET /metrics";
+    POST /v1/memory/recall, GET /v1/models, GET /v1/models/{id}, POST /tokenize, \
+    POST /detokenize, GET /health, GET /ready, GET /metrics";
 
 /// The router with everything around it.
 pub(crate) fn router(state: AppState) -> Router {

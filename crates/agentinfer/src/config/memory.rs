@@ -24,8 +24,8 @@ const DAY: u64 = 86_400;
 #[command(next_help_heading = "Memory")]
 pub(crate) struct RawMemory {
     /// Folder in which sessions are kept: what was said, results of tools and what they were
-    /// distilled to. `agentinfer sessions` lists, shows, searches and erases them [default: none are
-    /// kept].
+    /// distilled to. `agentinfer sessions` lists, shows, searches and erases them [default: none
+    /// are kept].
     #[arg(
         id = "memory_dir",
         long = "memory-dir",

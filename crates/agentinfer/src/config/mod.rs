@@ -228,7 +228,7 @@ pub(crate) struct RawCollab {
     #[arg(long, env = "AGENTINFER_PREWARM", value_name = "on|off")]
     pub(crate) prewarm: Option<Switch>,
     /// File in which what is known of the small model is kept for the next start [default:
-    /// competence.json in --corpus-dir, else none].
+    /// competence.json in --corpus-dir, else the store in --memory-dir, else none].
     #[arg(
         id = "collab_file",
         long = "collab-file",

@@ -1,7 +1,7 @@
 //! Recorded sessions played to a model, several at a time.
 //!
-//! The client says what the recorded one said, whatever the model answers, so all arms are asked the
-//! same at every turn. That shows tokens, times and waits, and says nothing about answers.
+//! The client says what the recorded one said, whatever the model answers, so all arms are asked
+//! the same at every turn. That shows tokens, times and waits, and says nothing about answers.
 
 use std::time::{Duration, Instant};
 

@@ -261,13 +261,15 @@ impl Reader {
         })
     }
 
-    /// What a tenant's sessions taught of a pair of models.
-    pub fn competence(&self, tenant: u64, pair: &str) -> Result<Option<String>, MemoryError> {
+    /// What is known of a pair of models, by the tenant whose sessions taught it: as the record was.
+    pub fn competences(&self, pair: &str) -> Result<Vec<(u64, String)>, MemoryError> {
         self.read(|connection| {
-            let sql = "SELECT json FROM competence WHERE tenant = ?1 AND pair = ?2";
+            let sql = "SELECT tenant, json FROM competence WHERE pair = ?1 ORDER BY used";
             let mut find = connection.prepare_cached(sql)?;
-            let found = find.query_row(params![tenant.cast_signed(), pair], |row| row.get(0));
-            found.optional()
+            let found = find.query_map([pair], |row| {
+                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
+            })?;
+            found.collect()
         })
     }
 

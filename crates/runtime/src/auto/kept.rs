@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use agentinfer_collab::Competence;
+use agentinfer_memory::{Record, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::RuntimeError;
@@ -71,6 +72,34 @@ impl Competences {
         })
     }
 
+    /// What a store has of a pair of models. What cannot be read is learned anew.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn stored(store: &Store, pair: &str) -> Result<Self, RuntimeError> {
+        let mut all = Self::default();
+        for (tenant, json) in store.reader().competences(pair)? {
+            match serde_json::from_str::<(u32, Competence)>(&json) {
+                Ok((FORMAT, competence)) => *all.of(tenant) = competence,
+                _ => tracing::warn!(pair, "what is known of the small model is of another form"),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Hands it to a store.
+    pub(crate) fn store(self, store: &Store, pair: &str) {
+        for (tenant, competence) in self.tenants {
+            // It has no keys that are not text and no numbers that JSON lacks.
+            let json = serde_json::to_string(&(FORMAT, competence)).unwrap_or_default();
+            store.write(Record::Competence {
+                tenant,
+                pair: pair.to_owned(),
+                json,
+            });
+        }
+    }
+
     /// Writes it beside the file, then in its place: whatever ends the process, there is a whole
     /// file.
     ///
@@ -105,7 +134,10 @@ fn unusable(path: &Path, message: &str) -> RuntimeError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use agentinfer_collab::Outcome;
+    use agentinfer_memory::StoreLimits;
 
     use super::*;
 
@@ -145,6 +177,32 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_store_keeps_it_by_pair_and_tenant() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limits = StoreLimits {
+            bytes: 16 << 20,
+            age: Duration::from_secs(3600),
+        };
+        let store = Store::open(folder.path(), limits).expect("opens");
+        let mut known = Competences::default();
+        known.of(7).learn("tools", &Outcome::default(), false);
+        let p = |known: &mut Competences| known.of(7).probability("tools", &Outcome::default());
+        let expected = p(&mut known);
+        known.store(&store, "a and b");
+        store.write(Record::Competence {
+            tenant: 8,
+            pair: "a and b".to_owned(),
+            json: "[0, {}]".to_owned(),
+        });
+        store.settle();
+        let mut again = Competences::stored(&store, "a and b").expect("read");
+        assert!((p(&mut again) - expected).abs() < 1e-9);
+        assert_eq!(again.tenants.len(), 1, "that of another form is left out");
+        let other = Competences::stored(&store, "a and c").expect("read");
+        assert!(other.tenants.is_empty());
     }
 
     #[test]

@@ -162,19 +162,21 @@ impl Runtime {
         (self.tiers.len() > 1).then(stats)
     }
 
-    /// Writes what is known of the small model to [`CollabOptions::file`], if there is one; to be
-    /// called now and then, and at the end.
+    /// Writes what is known of the small model to [`CollabOptions::file`], or else to the store, if
+    /// there is either; to be called now and then, and at the end.
     ///
     /// # Errors
     /// [`RuntimeError::Competence`] when the file cannot be written.
     pub fn save_competence(&self) -> Result<(), RuntimeError> {
-        let Some(file) = &self.collab.file else {
-            return Ok(());
-        };
         let writing = &self.collab.writing;
         let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.sessions.lock().competences.clone();
-        known.write(file)
+        let known = || self.sessions.lock().competences.clone();
+        match (&self.collab.file, &self.store) {
+            (Some(file), _) => known().write(file)?,
+            (None, Some(store)) if self.tiers.len() > 1 => known().store(store, &pair(&self.tiers)),
+            (None, _) => {}
+        }
+        Ok(())
     }
 
     /// Whether a request for this model is one for a controller.
@@ -390,6 +392,12 @@ impl Taken {
             }
         });
     }
+}
+
+/// What a pair of models is called in the store.
+pub(crate) fn pair(tiers: &[Served]) -> String {
+    let names: Vec<&str> = tiers.iter().map(Served::name).collect();
+    names.join(" and ")
 }
 
 /// A channel for one thing, whose sender is put into `send`.

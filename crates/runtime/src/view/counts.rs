@@ -1,6 +1,6 @@
 //! What compression has done.
 
-/// What AgentCompress has done so far; see [`Runtime::compress_stats`](crate::Runtime::compress_stats).
+/// What AgentCompress has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct CompressStats {

@@ -394,8 +394,8 @@ pub(crate) fn offer_recall(request: &mut ChatCompletionRequest) {
     if tools.iter().any(|tool| tool.function.name == RECALL_TOOL) {
         return;
     }
-    let description = "Returns the original of a tool result that was distilled, by the handle that \
-                       the result names. With a query, the parts of it that answer the query.";
+    let description = "Returns the original of a tool result that was distilled, by the handle \
+                       that the result names. With a query, the parts of it that answer the query.";
     tools.push(Tool {
         kind: "function".to_owned(),
         function: FunctionSpec {

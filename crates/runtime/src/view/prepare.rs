@@ -32,8 +32,8 @@ const DISTIL_WAIT: Duration = Duration::from_secs(300);
 /// 5.4 milliseconds a token of a prompt.
 const ATTENTION_TOKENS: f64 = 2_450.0;
 
-/// How much of the computing of a new prefix somebody waits for: it gives way to all other work, but
-/// for the step under way.
+/// How much of the computing of a new prefix somebody waits for: it gives way to all other work,
+/// but for the step under way.
 const WAITED_SHARE: f64 = 0.05;
 
 /// Tokens of a prompt that must have been computed for an answer to show what one costs.

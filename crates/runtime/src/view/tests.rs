@@ -78,7 +78,8 @@ impl Client {
     fn look(&mut self) {
         let id = format!("call-{}", self.pages);
         let call = json!({
-            "role": "assistant", "content": "I look it up.", "tool_calls": [{"id": id, "type": "function",
+            "role": "assistant", "content": "I look it up.", "tool_calls": [{
+                "id": id, "type": "function",
                 "function": {"name": "look", "arguments": "{\"at\": \"Skagen\"}"}}],
         });
         self.messages

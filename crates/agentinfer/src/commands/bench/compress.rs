@@ -16,14 +16,14 @@ use crate::output;
 /// Replay recorded sessions and count what compressing them saves and loses.
 ///
 /// At every turn beyond the trigger it counts the tokens of the full prompt and of the served one,
-/// and which of the names and numbers that the recorded answer used are still there. With --live the
-/// long sessions are also played to the model, whose time and waits are measured; leave the machine
-/// alone meanwhile.
+/// and which of the names and numbers that the recorded answer used are still there. With --live
+/// the long sessions are also played to the model, whose time and waits are measured; leave the
+/// machine alone meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    agentinfer bench compress --transcripts webdancer.jsonl --trace miniswe/ --json compress.json\n  \
-    agentinfer bench compress --trace miniswe/ --skip 5 --arms context,context:recent=1:target=0.3\n  \
-    agentinfer bench compress --transcripts webdancer.jsonl --skip 101 --arms off,context --live 1,4")]
+    agentinfer bench compress --transcripts webdancer.jsonl --trace miniswe/ --json c.json\n  \
+    agentinfer bench compress --trace miniswe/ --skip 5 --arms context,context:recent=1\n  \
+    agentinfer bench compress --transcripts webdancer.jsonl --arms off,context --live 1,4")]
 pub(crate) struct Args {
     /// Transcripts: one session a row, {"session", "task", "messages"}; may be given several times.
     #[arg(long, value_name = "FILE")]
