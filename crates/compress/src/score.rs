@@ -383,8 +383,8 @@ impl Worth {
     }
 }
 
-/// A name with its numbers left out: what a series of names has in common. Of a number that may be a
-/// year, nothing is left out.
+/// A name with its numbers left out: what a series of names has in common. Of a number that may be
+/// a year, nothing is left out.
 fn without_digits(name: &str) -> String {
     let is_year = name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit());
     let kept = name.chars().filter(|c| is_year || !c.is_ascii_digit());

@@ -14,11 +14,14 @@ use crate::output;
 /// Replay recorded sessions and count what compressing them saves and loses.
 ///
 /// No model runs. At every turn beyond the trigger it counts the tokens of the full prompt and of
-/// the served one, and which of the names and numbers that the recorded answer used are still there.
+/// the served one, and which of the names and numbers that the recorded answer used are still
+/// there.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    agentinfer bench compress --transcripts webdancer.jsonl --trace miniswe/ --json compress.json\n  \
-    agentinfer bench compress --trace miniswe/ --skip 5 --arms context,context:recent=1:target=0.3")]
+    agentinfer bench compress --transcripts webdancer.jsonl --trace miniswe/ \
+    --json compress.json\n  \
+    agentinfer bench compress --trace miniswe/ --skip 5 \
+    --arms context,context:recent=1:target=0.3")]
 pub(crate) struct Args {
     /// Transcripts: one session a row, {"session", "task", "messages"}; may be given several times.
     #[arg(long, value_name = "FILE")]
