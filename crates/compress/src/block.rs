@@ -121,8 +121,8 @@ pub(crate) fn result(messages: &[Message], index: usize) -> Option<String> {
 /// do not fit.
 ///
 /// # Errors
-/// [`Reject::NoResult`] when there is no result at `index`, and [`Reject::NotShorter`] when it is as
-/// short itself.
+/// [`Reject::NoResult`] when there is no result at `index`, and [`Reject::NotShorter`] when it is
+/// as short itself.
 pub fn stub(
     messages: &[Message],
     index: usize,

@@ -20,8 +20,8 @@ const TOLERANCE: f64 = 1.1;
 /// signatures, headings; rare words. All pins are kept. `count` counts tokens.
 ///
 /// # Errors
-/// [`Reject::NoResult`] when there is no result at `index`, and [`Reject::NotShorter`] when no block
-/// with all pins is short enough.
+/// [`Reject::NoResult`] when there is no result at `index`, and [`Reject::NotShorter`] when no
+/// block with all pins is short enough.
 pub fn extract(
     messages: &[Message],
     index: usize,
@@ -61,8 +61,8 @@ pub fn extract(
     block.within(most)
 }
 
-/// Whether a later result has the same text, which will be distilled in its turn. An earlier one does
-/// not count, or each could say that the other has it.
+/// Whether a later result has the same text, which will be distilled in its turn. An earlier one
+/// does not count, or each could say that the other has it.
 fn is_repeated(original: &Original<'_>) -> bool {
     let mut later = original.index + 1..original.messages.len();
     later.any(|index| result(original.messages, index).is_some_and(|text| text == original.text))

@@ -15,7 +15,7 @@
 //! | `plan.rs` | when to compress, and which results |
 //! | `price.rs` | whether that pays, and when to stop trying |
 //! | `pins.rs` | what must not be lost |
-//! | `extract.rs`, `score.rs` | distilling without a model: sentences worth keeping |
+//! | `extract.rs`, `score.rs`, `class.rs` | distilling without a model: sentences worth keeping |
 //! | `distil.rs` | distilling with one: what it is asked, whether what it writes will do |
 //! | `view.rs` | the conversation with blocks in it |
 //! | `recall.rs` | originals, in parts if they are long |
@@ -48,6 +48,7 @@
 //! ```
 
 mod block;
+mod class;
 mod conversation;
 mod distil;
 mod error;

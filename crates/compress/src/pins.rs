@@ -13,8 +13,8 @@ use crate::words::{Index, is_common, words};
 const MOST_PINS: usize = 64;
 
 /// What must not be lost of a result: the numbers, names, URLs, identifiers and quoted words in it
-/// that the user or the model has used too; if these are more than 64, those of the user first, then
-/// of the model, each time the latest.
+/// that the user or the model has used too; if these are more than 64, those of the user first,
+/// then of the model, each time the latest.
 ///
 /// What the model has said stays in the conversation, verbatim; what it said them of is in the
 /// result only. Of Chinese, names are found where they are quoted, in 《》, or written in Latin

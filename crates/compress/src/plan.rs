@@ -10,7 +10,7 @@ const STUB_TOKENS: u32 = 36;
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// The model has answered without a call, or the user has spoken: a loop of searching has ended.
+    /// The model has answered without a call, or the user has spoken: a loop of searching is over.
     EndOfLoop,
     /// The model has called tools and will go on.
     InLoop,

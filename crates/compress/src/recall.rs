@@ -16,7 +16,8 @@ const MOST_CENTRES: usize = 8;
 
 /// The part of an original that answers a query, verbatim and of at most `most_bytes` bytes: all of
 /// it if that fits; else the passages with the query's words, each with what is around it, and `…`
-/// between them; else, without a query or where none of its words occurs, the beginning and the end.
+/// between them; else, without a query or where none of its words occurs, the beginning and the
+/// end.
 ///
 /// ```
 /// use agentinfer_compress::recall;

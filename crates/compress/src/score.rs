@@ -11,13 +11,17 @@ use std::collections::BinaryHeap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::block::{Original, result};
+use crate::class::Class;
 use crate::interest::Interest;
 use crate::pins::Pins;
 use crate::terms::{Kind, Term, terms};
 use crate::units::{Unit, units};
 use crate::words::{Index, content_words, hash};
 
-/// Weight of a pin; beside it words of interest weigh about 1 to 10 together in a unit.
+// These weights were chosen on recorded sessions (`agentinfer bench compress`). Words of interest
+// weigh about 1 to 10 together in a unit.
+
+/// Weight of a pin.
 const PIN: f64 = 3.0;
 /// Weight of a named thing before what it is and where it stands are looked at.
 const NAMED: f64 = 3.0;
@@ -25,106 +29,11 @@ const NAMED: f64 = 3.0;
 const OTHER_WORD: f64 = 0.05;
 /// What an item adds that a kept unit has already, as a share of its weight.
 const AGAIN: f64 = 0.1;
-/// What a line adds that a later result has too, as a share: that one is distilled later.
-const SEEN_LATER: f64 = 0.3;
-/// Weight of a unit for what it is, whatever it says.
-const ERROR: f64 = 8.0;
-const HEADING: f64 = 1.0;
-const SIGNATURE: f64 = 2.0;
-const EDGE: f64 = 4.0;
+/// What a line adds, as a share, that stands further up too, or in a later result, which is
+/// distilled in its turn.
+const SEEN: f64 = 0.3;
 /// Tokens that a unit costs beside its text.
 const UNIT_TOKENS: f64 = 1.0;
-
-/// What a line is, besides what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Plain,
-    Heading,
-    /// It declares something, or begins a part of a patch.
-    Signature,
-    Error,
-    /// The first or the last that says something.
-    Edge,
-}
-
-impl Class {
-    const ALL: usize = 5;
-
-    fn of(line: &str, edge: bool) -> Self {
-        const SIGNATURES: [&str; 15] = [
-            "def ",
-            "class ",
-            "fn ",
-            "pub ",
-            "impl ",
-            "struct ",
-            "func ",
-            "function ",
-            "async ",
-            "interface ",
-            "export ",
-            "@@ ",
-            "diff ",
-            "+++ ",
-            "--- ",
-        ];
-        let start = line.trim_start();
-        if tells_an_error(line) {
-            Self::Error
-        } else if SIGNATURES.iter().any(|sign| start.starts_with(sign)) {
-            Self::Signature
-        } else if edge {
-            Self::Edge
-        } else if start.starts_with('#') || is_entry(start) {
-            Self::Heading
-        } else {
-            Self::Plain
-        }
-    }
-
-    fn weight(self) -> f64 {
-        match self {
-            Self::Plain => 0.0,
-            Self::Heading => HEADING,
-            Self::Signature => SIGNATURE,
-            Self::Error => ERROR,
-            Self::Edge => EDGE,
-        }
-    }
-}
-
-/// Whether a line tells an error, by a word of its own; what is called `errors` in code is another
-/// thing.
-fn tells_an_error(line: &str) -> bool {
-    const SIGNS: [&str; 12] = [
-        "cannot",
-        "denied",
-        "error",
-        "errors",
-        "exception",
-        "exceptions",
-        "failed",
-        "failure",
-        "fatal",
-        "panicked",
-        "traceback",
-        "unable",
-    ];
-    const ENDS: [&str; 2] = ["Error", "Exception"];
-    const CHINESE: [&str; 3] = ["错误", "失败", "异常"];
-    let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-    let by_word = words.any(|word| {
-        let known = SIGNS.iter().any(|sign| word.eq_ignore_ascii_case(sign));
-        known || ENDS.iter().any(|end| word.ends_with(end))
-    });
-    by_word || CHINESE.iter().any(|sign| line.contains(sign))
-}
-
-/// Whether a line begins an entry of a numbered list of links, as search tools write them.
-fn is_entry(line: &str) -> bool {
-    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
-    digits > 0 && line[digits..].starts_with(". [")
-}
 
 /// A unit and what it is worth.
 struct Piece {
@@ -132,7 +41,7 @@ struct Piece {
     tokens: f64,
     items: Vec<usize>,
     class: Class,
-    /// What of its worth counts: less where a later result says the same.
+    /// What of its worth counts: less where the same is said elsewhere.
     share: f64,
 }
 
@@ -194,7 +103,7 @@ impl<'a> Scored<'a> {
                 tokens: UNIT_TOKENS + line.len() as f64 * per_byte,
                 items: words.items(number, &mut items),
                 class: Class::of(line, edges.contains(&Some(number))),
-                share: if seen { SEEN_LATER } else { 1.0 },
+                share: if seen { SEEN } else { 1.0 },
                 unit,
             }
         });
@@ -383,8 +292,8 @@ impl Worth {
     }
 }
 
-/// A name with its numbers left out: what a series of names has in common. Of a number that may be a
-/// year, nothing is left out.
+/// A name with its numbers left out: what a series of names has in common. Of a number that may be
+/// a year, nothing is left out.
 fn without_digits(name: &str) -> String {
     let is_year = name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit());
     let kept = name.chars().filter(|c| is_year || !c.is_ascii_digit());

@@ -105,8 +105,8 @@ fn trimmed<'a>(mut name: Term<'a>, small: &FxHashSet<&str>) -> Option<Term<'a>> 
     }
 }
 
-/// What stands between quotation marks, in order, but for plain words: these are quoted for emphasis,
-/// and as keys of JSON.
+/// What stands between quotation marks, in order, but for plain words: these are quoted for
+/// emphasis, and as keys of JSON.
 pub(crate) fn quotations(text: &str) -> Vec<Term<'_>> {
     const MARKS: [(char, char); 6] = [
         ('"', '"'),

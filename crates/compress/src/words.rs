@@ -15,8 +15,8 @@ pub(crate) fn is_letter(c: char) -> bool {
     c.is_alphanumeric() && !is_ideograph(c)
 }
 
-/// The words of a text with their places in bytes: runs of letters and digits, and ideographs one by
-/// one.
+/// The words of a text with their places in bytes: runs of letters and digits, and ideographs one
+/// by one.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -120,8 +120,9 @@ proptest! {
             prop_assert_eq!(Pins::of(&messages, at).missing(body(&block)), Vec::<String>::new());
             // A number that was asked for by itself is a pin by any measure.
             let task = messages[1].text();
-            let is_number = |word: &&str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_digit());
-            for number in task.split_whitespace().filter(is_number) {
+            let digits = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+            let words = task.split_whitespace();
+            for number in words.filter(|word| word.len() > 1 && digits(word)) {
                 if original.split_whitespace().any(|word| word == number) {
                     prop_assert!(body(&block).contains(number), "{} lost", number);
                 }
@@ -145,7 +146,8 @@ proptest! {
                 handle(&original),
                 pins.join("; ")
             );
-            if message.role == Role::Tool && count(&bare) < (f64::from(tokens) * most_share) as u32 {
+            let most = (f64::from(tokens) * most_share) as u32;
+            if message.role == Role::Tool && count(&bare) < most {
                 let block = extract(&messages, at, &count, &options);
                 prop_assert!(block.is_ok(), "{:?}", block);
             }
