@@ -5,6 +5,7 @@ use agentinfer_protocol::Message;
 use crate::block::{Block, Original, result};
 use crate::options::FIRST_LINE_TOKENS;
 use crate::pins::Pins;
+use crate::record::{SHORT_RECORD_TOKENS, flat};
 use crate::score::Scored;
 use crate::words::Index;
 use crate::{Options, Reject};
@@ -17,7 +18,8 @@ const TOLERANCE: f64 = 1.1;
 /// Distils a result without a model: keeps the lines and sentences that are worth most per token,
 /// in order and verbatim, and names further things that the result has. What they are worth tells
 /// the conversation: words of the task, of the call, and of what was said since; pins; errors,
-/// signatures, headings; rare words. All pins are kept. `count` counts tokens.
+/// signatures, headings; rare words. All pins are kept. JSON is written without its punctuation
+/// first, and a short record is kept as far as a block may go. `count` counts tokens.
 ///
 /// # Errors
 /// [`Reject::NoResult`] when there is no result at `index`, and [`Reject::NotShorter`] when no
@@ -40,8 +42,25 @@ pub fn extract(
         append_names(&mut kept, &pins.to_add(""));
         return Block::sealed(&original, &kept, count).within(most);
     }
-    let scored = Scored::of(&original, &words, &pins);
-    let target = f64::from(options.target(original.tokens));
+    let flat = flat(&original.text).map(|text| Original {
+        tokens: count(&text),
+        text,
+        ..original
+    });
+    let shown = flat.as_ref().unwrap_or(&original);
+    let is_record = flat.is_some() && original.tokens <= SHORT_RECORD_TOKENS;
+    if is_record {
+        let mut kept = shown.text.clone();
+        append_names(&mut kept, &pins.to_add(&shown.text));
+        if let Ok(block) = Block::sealed(&original, &kept, count).within(most) {
+            return Ok(block);
+        }
+    }
+    let scored = Scored::of(shown, &Index::of(&shown.text), &pins);
+    let target = match is_record {
+        true => f64::from(most),
+        false => f64::from(options.target(original.tokens)),
+    };
     let attempt = |tokens: f64| {
         let kept = kept(&scored, &pins, tokens);
         Block::sealed(&original, &kept, count)

@@ -18,6 +18,7 @@
 //! | `extract.rs`, `score.rs`, `class.rs` | distilling without a model: sentences worth keeping |
 //! | `distil.rs` | distilling with one: what it is asked, whether what it writes will do |
 //! | `view.rs` | the conversation with blocks in it |
+//! | `record.rs` | JSON as lines |
 //! | `recall.rs` | originals, in parts if they are long |
 //! | `units.rs`, `terms.rs`, `words.rs`, `interest.rs` | what texts are made of |
 //!
@@ -59,6 +60,7 @@ mod pins;
 mod plan;
 mod price;
 mod recall;
+mod record;
 mod score;
 mod terms;
 mod units;

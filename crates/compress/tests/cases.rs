@@ -326,3 +326,21 @@ fn when_to_compress() {
     let planned = plan(&messages, &tokens, &|_| false, Moment::EndOfLoop, &all);
     assert_eq!(planned.distil, [2, 6, 8]);
 }
+
+#[test]
+fn a_short_record_keeps_all_its_facts() {
+    let payment = |number: usize| {
+        let id = format!("credit_card_{number}");
+        serde_json::json!({"source": "credit_card", "id": id, "last_four": 7_000 + number})
+    };
+    let payments: Vec<_> = (1..20).map(payment).collect();
+    let record = serde_json::json!({"user_id": "raj_lee_1", "payment_methods": payments});
+    let pretty = serde_json::to_string_pretty(&record).expect("JSON");
+    let messages = conversation("Change my flight.", "I look the user up.", &pretty);
+    let block = extract(&messages, 2, &count, &Options::default()).expect("short enough");
+    let line = "-: source credit_card, id credit_card_19, last_four 7019";
+    assert_in_order(
+        &block.text,
+        &["user_id: raj_lee_1", "id credit_card_1,", line],
+    );
+}
