@@ -261,7 +261,8 @@ impl Reader {
         })
     }
 
-    /// What is known of a pair of models, by the tenant whose sessions taught it: as the record was.
+    /// What is known of a pair of models, by the tenant whose sessions taught it, as it was handed
+    /// over.
     pub fn competences(&self, pair: &str) -> Result<Vec<(u64, String)>, MemoryError> {
         self.read(|connection| {
             let sql = "SELECT tenant, json FROM competence WHERE pair = ?1 ORDER BY used";
