@@ -89,8 +89,11 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// What is to be kept of an answered conversation: with its first answer, if there are several.
-    /// None where nothing is kept.
+    /// None where nothing is kept, and of a session that must not be on disk.
     pub(crate) fn after(stream: &ChatStream) -> Option<Self> {
+        if stream.hints.in_memory {
+            return None;
+        }
         let conversation = &stream.conversation;
         let runtime = stream.runtime.clone();
         let mut messages = match &conversation.view {

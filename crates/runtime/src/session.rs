@@ -315,11 +315,14 @@ impl SessionTable {
 
     /// Cancels what runs in the background for sessions whose clients are away.
     pub(crate) fn cancel_background(&mut self) {
-        let steered = self
-            .sessions
-            .iter_mut()
-            .filter_map(|it| it.steering.as_mut());
-        steered.for_each(|steering| steering.cancel());
+        for session in &mut self.sessions {
+            if let Some(steering) = &mut session.steering {
+                steering.cancel();
+            }
+            if let Some(view) = &mut session.view {
+                view.cancel();
+            }
+        }
     }
 
     /// Number of sessions remembered.

@@ -25,7 +25,7 @@ pub use agentinfer_collab::Policy;
 use agentinfer_runtime::Competences;
 
 pub use self::arm::TaskRow;
-pub use self::results::{ArmRow, CollabResults};
+pub use self::results::{ArmRow, Bound, CollabResults};
 pub use self::steps::StepsRow;
 
 use self::arm::Arm;

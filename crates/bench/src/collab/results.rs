@@ -16,8 +16,23 @@ pub struct CollabResults {
     pub arms: Vec<ArmRow>,
     /// Kinds of steps that both tiers have taken, for the arms in which they have.
     pub steps: Vec<StepsRow>,
+    /// What no controller can beat with these arms.
+    pub bound: Bound,
     /// One row per arm and task.
     pub tasks: Vec<TaskRow>,
+}
+
+/// Each task given at once to the fastest arm that answers it no worse than the first: what a
+/// controller would reach that knew the outcome of every run. Arms that have both tiers take every
+/// step are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Bound {
+    /// Mean F1.
+    pub f1: f64,
+    /// Mean seconds of a task.
+    pub task_seconds_mean: f64,
+    /// The first arm's time by this one's.
+    pub speedup: f64,
 }
 
 /// An arm's totals and means, beside the first arm's. Tasks run one after another.
@@ -46,6 +61,7 @@ impl CollabResults {
                 .map(|arm| ArmRow::of(arm, &of(arm), &first))
                 .collect(),
             steps: names.iter().flat_map(|arm| steps(arm, &tasks)).collect(),
+            bound: Bound::of(&first, &tasks),
             tasks,
         }
     }
@@ -93,7 +109,34 @@ impl CollabResults {
                 shown(row.check_recall),
             );
         }
+        let Bound { f1, speedup, .. } = self.bound;
+        let _ = writeln!(
+            text,
+            "if every run's outcome were known: F1 {f1:.3}, {speedup:.2} times as fast"
+        );
         text.trim_end().to_owned()
+    }
+}
+
+impl Bound {
+    fn of(first: &[&TaskRow], tasks: &[TaskRow]) -> Self {
+        let best = |own: &&TaskRow| {
+            let same = tasks.iter().filter(|row| row.id == own.id);
+            let able = same.filter(|row| row.f1 >= own.f1 && !row.arm.starts_with("both"));
+            able.min_by(|one, other| one.seconds.total_cmp(&other.seconds))
+        };
+        let best: Vec<&TaskRow> = first.iter().filter_map(best).collect();
+        let seconds = mean(best.iter().map(|row| row.seconds));
+        let of_first = mean(first.iter().map(|row| row.seconds));
+        Self {
+            f1: mean(best.iter().map(|row| row.f1)),
+            task_seconds_mean: seconds,
+            speedup: if seconds > 0.0 {
+                of_first / seconds
+            } else {
+                0.0
+            },
+        }
     }
 }
 

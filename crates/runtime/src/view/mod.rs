@@ -103,6 +103,11 @@ impl Next {
 }
 
 impl View {
+    /// Gives up what is being prefilled.
+    pub(crate) fn cancel(&mut self) {
+        self.next = None;
+    }
+
     /// Lets what is ready take effect in a conversation that goes on.
     fn go_on(&mut self, places: &[Place], counts: &Counts<CompressStats>) {
         let Some(next) = self.next.as_mut().filter(|next| next.belongs_to(places)) else {

@@ -111,15 +111,11 @@ impl Preparation {
         }
     }
 
-    /// Makes sure that nobody else works on the session's next view. None where somebody does, or
-    /// where nothing more is to be tried.
+    /// Makes sure that nobody else works on the session's next view. None where somebody does.
     fn claim(&self) -> Option<Claim> {
         let runtime = &self.runtime;
         let mut table = runtime.sessions.lock();
         let view = table.view_or_new(self.session, runtime.tenant);
-        if view.breaker.is_open() {
-            return None;
-        }
         let distilling = Next {
             blocks: Vec::new(),
             stage: Stage::Distilling,
@@ -211,7 +207,12 @@ impl Preparation {
     fn written(&self, handle: &Handle, messages: &[Message], index: usize) -> Option<Block> {
         let runtime = &self.runtime;
         let options = &runtime.compress.options;
-        if options.distiller != Distiller::Model {
+        let rejected_often = || {
+            let mut table = runtime.sessions.lock();
+            let view = table.view(self.session);
+            view.is_some_and(|view| view.breaker.is_open())
+        };
+        if options.distiller != Distiller::Model || rejected_often() {
             return None;
         }
         let request = ChatCompletionRequest {
@@ -221,6 +222,8 @@ impl Preparation {
             max_completion_tokens: Some(options.planner.most_target_tokens),
             service_tier: Some("flex".to_owned()),
             end_session: Some(true),
+            // It is no session of a client.
+            prompt_cache_retention: Some("in_memory".to_owned()),
             compress: Some(false),
             ..ChatCompletionRequest::default()
         };

@@ -8,8 +8,8 @@ use agentinfer_protocol::{ChatCompletion, ChatCompletionRequest, Message, Recall
 use serde_json::{Value, json};
 
 use crate::{
-    CompressOptions, CompressStats, MemoryOptions, Runtime, RuntimeError, RuntimeOptions,
-    StoreLimits, Tier, TierOptions, TierSource,
+    CompressOptions, CompressStats, Distiller, MemoryOptions, Runtime, RuntimeError,
+    RuntimeOptions, StoreLimits, Tier, TierOptions, TierSource,
 };
 
 /// Far above what any step here takes: reached only when something hangs.
@@ -19,14 +19,15 @@ const HANG: Duration = Duration::from_secs(20);
 const TRIGGER: u32 = 1500;
 
 fn runtime() -> Runtime {
-    runtime_with(None)
+    runtime_with(Distiller::Extract, None)
 }
 
 /// A runtime that keeps its sessions in this folder.
-fn runtime_with(memory: Option<&Path>) -> Runtime {
+fn runtime_with(distiller: Distiller, memory: Option<&Path>) -> Runtime {
     let tier = TierOptions::new(Tier::Small, "sim", TierSource::Sim);
     let mut compress = CompressOptions {
         enabled: true,
+        distiller,
         ..CompressOptions::default()
     };
     compress.planner.trigger_tokens = TRIGGER;
@@ -313,12 +314,17 @@ async fn nothing_is_done_unasked() {
 #[tokio::test]
 async fn what_was_said_and_distilled_outlives_the_process_and_the_view_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
-    let runtime = runtime_with(Some(folder.path()));
+    // What a model is asked in order to distil is no session.
+    let runtime = runtime_with(Distiller::Model, Some(folder.path()));
     let mut client = Client::new(&runtime);
     (0..3).for_each(|_| client.look());
     client.settled().await;
     let view = runtime.view(client.request(json!({}))).expect("a view");
     client.ask(json!({})).await.expect("no failure");
+    let mut private = Client::new(&runtime);
+    let fields = json!({"prompt_cache_retention": "in_memory", "prompt_cache_key": "p"});
+    private.ask(fields).await.expect("no failure");
+    drop(private);
     // The turns of two requests, and what the second was served distilled.
     let records = 2 + view.distilled.len() as u64;
     let written = async {
@@ -332,6 +338,7 @@ async fn what_was_said_and_distilled_outlives_the_process_and_the_view_does_not(
     drop((client, runtime));
 
     let reader = Reader::open(folder.path()).expect("there is a store");
+    // Another one of the same process, which was not to be on disk, is not there.
     let sessions = reader.list(None, 10).expect("it can be read");
     let [session] = &sessions[..] else {
         panic!("one session: {sessions:?}")
@@ -340,7 +347,7 @@ async fn what_was_said_and_distilled_outlives_the_process_and_the_view_does_not(
     assert_eq!(session.title, messages[1].text());
     assert_eq!(session.turns, messages.len() as u64);
 
-    let runtime = runtime_with(Some(folder.path()));
+    let runtime = runtime_with(Distiller::Extract, Some(folder.path()));
     let mut again = Client::new(&runtime);
     again.messages = messages;
     let full = runtime.view(again.request(json!({}))).expect("a view");
