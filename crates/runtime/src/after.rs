@@ -12,6 +12,10 @@ use crate::view::prepare::Preparation;
 pub(crate) fn start(stream: &ChatStream, expected_seconds: Option<f64>) {
     let recording = Recording::after(stream);
     let preparation = Preparation::after(stream, expected_seconds);
+    if recording.is_none() && stream.conversation.is_last {
+        let mut table = stream.runtime.sessions.lock();
+        table.forget(stream.conversation.session);
+    }
     if recording.is_none() && preparation.is_none() {
         return;
     }

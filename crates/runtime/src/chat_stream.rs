@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use agentinfer_engine::{Finish, Hints};
 use agentinfer_protocol::{
     ChatCompletion, ChatCompletionChunk, Choice as WholeChoice, ChoiceDelta, FinishReason,
-    Logprobs, Usage,
+    Logprobs, Message, Usage,
 };
 
 use crate::after;
@@ -15,6 +15,7 @@ use crate::runtime::Runtime;
 use crate::said::Said;
 use crate::session::Answer;
 use crate::source::Source;
+use crate::tools;
 use crate::view::ServedView;
 use crate::{RuntimeError, Tier};
 
@@ -213,6 +214,18 @@ impl ChatStream {
         usage
     }
 
+    /// Tokens of the prompt that the model was given; about so many where another server has not
+    /// counted them yet.
+    pub(crate) fn prompt_tokens(&self) -> u32 {
+        match self.source.usage().prompt_tokens {
+            0 => {
+                let texts = self.conversation.messages.iter().map(Message::text);
+                texts.map(|text| tools::estimated_tokens(&text)).sum()
+            }
+            counted => counted,
+        }
+    }
+
     /// How many results of tools are distilled in the conversation that is answered; none where it
     /// is not to be compressed.
     pub fn distilled(&self) -> Option<usize> {
@@ -254,8 +267,7 @@ impl ChatStream {
     fn leave(&mut self) {
         let expected = self.expect_return();
         if let Some(view) = &self.conversation.view {
-            self.runtime
-                .count_view(view, self.source.usage().prompt_tokens);
+            self.runtime.count_view(view, self.prompt_tokens());
         }
         after::start(self, expected);
         if let Some(taken) = self.taken.take() {
@@ -268,11 +280,10 @@ impl ChatStream {
         let Conversation {
             session, tenant, ..
         } = self.conversation;
-        let mut table = self.runtime.sessions.lock();
         if self.conversation.is_last {
-            table.forget(session);
             return None;
         }
+        let mut table = self.runtime.sessions.lock();
         let said = self.source.said();
         let tools: Vec<&str> = said.iter().flat_map(|said| said.called()).collect();
         let now = self.runtime.sessions.seconds();

@@ -8,9 +8,14 @@ use serde_json::{Map, Value};
 use crate::RuntimeError;
 use crate::answers::Place;
 use crate::runtime::Runtime;
+use crate::served::Served;
 use crate::session::{self, Caller, Prompt};
 use crate::tier::ServedTier;
 use crate::view::ServedView;
+
+/// How often a conversation is shortened that is too long: blocks may come out longer than it was
+/// reckoned with, and then give way to lines that only name what they stand for.
+const MAX_FITS: usize = 2;
 
 /// Where a conversation stands.
 #[derive(Clone, Copy, Debug)]
@@ -50,19 +55,24 @@ impl Runtime {
         mut request: ChatCompletionRequest,
         history: History,
     ) -> Result<(Conversation, Prompt), RuntimeError> {
-        let mut view = self.serve_view(&mut request, &history);
+        let mut view = self.serve_view(tier.tier, &mut request, &history);
         let mut prompt = self.prompt(tier, &request, &history)?;
-        if let Some(view) = &mut view {
-            let most = tier.room(request.max_completion_tokens.or(request.max_tokens));
-            let tokens = prompt.tokens.len();
-            if tokens > most && self.fit(tier, view, prompt.session, tokens, most) {
-                request.messages = self.viewed(view);
-                let history = History {
-                    answered: Some(prompt.session),
-                    ..history
-                };
-                prompt = self.prompt(tier, &request, &history)?;
+        let answer = request.max_completion_tokens.or(request.max_tokens);
+        for _ in 0..MAX_FITS {
+            let (tokens, most) = (prompt.tokens.len(), tier.room(answer));
+            let Some(view) = view.as_mut().filter(|_| tokens > most) else {
+                break;
+            };
+            let elsewhere = self.is_auto(&request.model) && self.has_room(tier, tokens, answer);
+            if elsewhere || !self.fit(tier, view, prompt.session, tokens, most) {
+                break;
             }
+            request.messages = self.viewed(view);
+            let history = History {
+                answered: Some(prompt.session),
+                ..history
+            };
+            prompt = self.prompt(tier, &request, &history)?;
         }
         self.returned(prompt.session, &request.messages);
         let tokenized = prompt.tokens.len() - prompt.reused;
@@ -80,6 +90,14 @@ impl Runtime {
             view,
         };
         Ok((conversation, prompt))
+    }
+
+    /// Whether another tier than this has room for so long a prompt: where the tier was left open,
+    /// that one answers it whole.
+    fn has_room(&self, tier: &ServedTier, tokens: usize, answer: Option<u32>) -> bool {
+        let local = self.tiers.iter().filter_map(Served::local);
+        let mut others = local.filter(|other| other.tier != tier.tier);
+        others.any(|other| other.room(answer) >= tokens)
     }
 
     fn prompt(

@@ -27,6 +27,9 @@ const MAX_LINES: usize = 8;
 /// was answered to it before.
 const MAX_RETOLD: usize = 2;
 
+/// What ids of stored sessions begin with.
+const ID_PREFIX: &str = "session-";
+
 /// The lines of a session, the one that was written last at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Lines(Vec<Line>);
@@ -41,34 +44,46 @@ struct Line {
     distilled: Vec<String>,
 }
 
+impl Line {
+    /// How many of its turns are a conversation's of these places.
+    fn shared(&self, places: &[Place]) -> usize {
+        let pairs = self.places.iter().zip(places);
+        pairs.take_while(|(known, place)| known == place).count()
+    }
+}
+
 impl Lines {
-    /// The line that a conversation of these places goes on, or a new one of another id, and how
-    /// many of its turns the store has.
-    fn go_on(&mut self, places: &[Place], id: impl FnOnce() -> String) -> (&mut Line, usize) {
-        let shared = |line: &Line| {
-            let pairs = line.places.iter().zip(places);
-            pairs.take_while(|(known, place)| known == place).count()
-        };
+    /// The line that a conversation of these places goes on, or a new one, by its id; and how many
+    /// of its turns the store has.
+    fn known(&mut self, places: &[Place], id: impl FnOnce() -> String) -> (String, usize) {
         let goes_on = |line: &Line| {
-            let shared = shared(line);
+            let shared = line.shared(places);
             shared > 0 && shared + MAX_RETOLD >= line.places.len()
         };
         let line = match self.0.iter().rposition(goes_on) {
             Some(at) => self.0.remove(at),
-            None => Line {
-                id: id(),
-                places: Vec::new(),
-                distilled: Vec::new(),
-            },
+            None => self.begin(id()),
         };
-        let from = shared(&line);
+        let known = (line.id.clone(), line.shared(places));
         if self.0.len() >= MAX_LINES {
             self.0.remove(0);
         }
         self.0.push(line);
-        let line = self.0.last_mut().expect("one was just added");
-        line.places = places.to_vec();
-        (line, from)
+        known
+    }
+
+    /// A line of this id, or of another one where another line has it.
+    fn begin(&self, id: String) -> Line {
+        let taken = self.0.iter().any(|line| line.id == id);
+        Line {
+            id: if taken { random::id(ID_PREFIX) } else { id },
+            places: Vec::new(),
+            distilled: Vec::new(),
+        }
+    }
+
+    fn by_id(&mut self, id: &str) -> Option<&mut Line> {
+        self.0.iter_mut().find(|line| line.id == id)
     }
 }
 
@@ -119,44 +134,61 @@ impl Recording {
 
     /// Hands it over. Counts tokens of what is new, so it may take some time.
     pub(crate) fn run(self) {
-        let tenant = self.runtime.tenant;
-        let places = answers::places(tenant, &self.messages);
-        let blocks = self.view.iter().flat_map(ServedView::blocks);
-        let mut blocks: Vec<_> = blocks.cloned().collect();
+        let places = answers::places(self.runtime.tenant, &self.messages);
         let (id, from) = {
             let mut table = self.runtime.sessions.lock();
-            let lines = table.lines(self.session, tenant);
-            let (line, from) = lines.go_on(&places, || self.id(&places));
-            blocks.retain(|block| !line.distilled.contains(&block.handle));
-            line.distilled
-                .extend(blocks.iter().map(|block| block.handle.clone()));
-            (line.id.clone(), from)
+            let lines = table.lines(self.session, self.runtime.tenant);
+            lines.known(&places, || self.id(&places))
         };
         let turns = (from..self.messages.len()).map(|index| self.turn(index));
-        self.store.write(Record::Turns(Turns {
-            tenant,
-            session: id.clone(),
-            name: self.key.clone(),
-            model: self.model.clone(),
-            from,
-            turns: turns.collect(),
-        }));
-        for block in blocks {
-            self.store.write(Record::Distilled(Distilled {
-                tenant,
-                session: id.clone(),
-                handle: block.handle.clone(),
-                text: block.text.clone(),
-                tokens: block.tokens,
-                original_tokens: block.original_tokens,
-            }));
+        let turns: Vec<Turn> = turns.collect();
+        let mut table = self.runtime.sessions.lock();
+        let lines = table.lines(self.session, self.runtime.tenant);
+        if let Some(line) = lines.by_id(&id) {
+            self.write(line, from, turns, places);
         }
-        if let Some(at) = self
-            .tier
-            .as_ref()
-            .and_then(|it| it.segment_key(self.session))
-        {
-            let session = id.clone();
+        if self.is_last {
+            table.forget(self.session);
+        }
+    }
+
+    /// Writes what the store does not have of the line; `turns` begin at `from`. Nothing here waits.
+    fn write(&self, line: &mut Line, from: usize, mut turns: Vec<Turn>, places: Vec<Place>) {
+        let tenant = self.runtime.tenant;
+        // Another answer of the line may have come in between.
+        let known = line.shared(&places);
+        if known >= from && known < places.len() {
+            let written = self.store.write(Record::Turns(Turns {
+                tenant,
+                session: line.id.clone(),
+                name: self.key.clone(),
+                model: self.model.clone(),
+                from: known,
+                turns: turns.split_off(known - from),
+            }));
+            // What was not taken is written with the next answer.
+            if !written {
+                return;
+            }
+            line.places = places;
+        }
+        for block in self.view.iter().flat_map(ServedView::blocks) {
+            if !line.distilled.contains(&block.handle) {
+                let written = self.store.write(Record::Distilled(Distilled {
+                    tenant,
+                    session: line.id.clone(),
+                    handle: block.handle.clone(),
+                    text: block.text.clone(),
+                    tokens: block.tokens,
+                    original_tokens: block.original_tokens,
+                }));
+                line.distilled.extend(written.then(|| block.handle.clone()));
+            }
+        }
+        let session = line.id.clone();
+        let key = self.tier.as_ref();
+        if let Some(at) = key.and_then(|tier| tier.segment_key(self.session)) {
+            let session = session.clone();
             self.store.write(Record::Indexed {
                 tenant,
                 session,
@@ -164,7 +196,6 @@ impl Recording {
             });
         }
         if self.is_last {
-            let session = id;
             self.store.write(Record::Ended { tenant, session });
         }
     }
@@ -173,13 +204,13 @@ impl Recording {
     /// so that its session is not there twice after a restart.
     fn id(&self, places: &[Place]) -> String {
         let Some(key) = &self.key else {
-            return random::id("session-");
+            return random::id(ID_PREFIX);
         };
         let asked = |message: &Message| message.role == Role::User;
         let first = self.messages.iter().position(asked).unwrap_or_default();
         let mut hasher = DefaultHasher::new();
         (key, places.get(first)).hash(&mut hasher);
-        format!("session-{:016x}", hasher.finish())
+        format!("{ID_PREFIX}{:016x}", hasher.finish())
     }
 
     fn turn(&self, index: usize) -> Turn {
@@ -244,8 +275,9 @@ mod tests {
                 begun.to_string()
             };
             let places = line(texts);
-            let (found, from) = lines.go_on(&places, fresh);
-            assert_eq!((found.id.as_str(), from), (id, known), "{texts:?}");
+            let (found, from) = lines.known(&places, fresh);
+            assert_eq!((found.as_str(), from), (id, known), "{texts:?}");
+            lines.by_id(&found).expect("it is known").places = places;
         }
     }
 
@@ -253,11 +285,22 @@ mod tests {
     fn lines_are_bounded() {
         let mut lines = Lines::default();
         for number in 0..3 * MAX_LINES {
-            lines.go_on(&line(&[&number.to_string()]), || number.to_string());
+            let places = line(&[&number.to_string()]);
+            let (id, _) = lines.known(&places, || number.to_string());
+            lines.by_id(&id).expect("it is known").places = places;
         }
         assert_eq!(lines.0.len(), MAX_LINES);
-        let last = 3 * MAX_LINES - 1;
-        let (found, from) = lines.go_on(&line(&[&last.to_string()]), String::new);
-        assert_eq!((found.id.clone(), from), (last.to_string(), 1));
+        let last = (3 * MAX_LINES - 1).to_string();
+        assert_eq!(lines.known(&line(&[&last]), String::new), (last, 1));
+    }
+
+    #[test]
+    fn lines_that_begin_alike_do_not_share_an_id() {
+        let mut lines = Lines::default();
+        let long = line(&["a", "b", "c", "d", "e", "f"]);
+        let (id, _) = lines.known(&long, || "same".to_owned());
+        lines.by_id(&id).expect("it is known").places = long;
+        let (other, from) = lines.known(&line(&["a", "b", "x"]), || "same".to_owned());
+        assert!(other != "same" && from == 0, "{other} {from}");
     }
 }

@@ -207,7 +207,7 @@ impl Runtime {
             session.unwrap_or_else(|| table.new_id())
         };
         self.returned(session, &request.messages);
-        let view = self.serve_view(&mut request, &history);
+        let view = self.serve_view(tier.tier, &mut request, &history);
         // They were for this server.
         (request.compress, request.memory_recall) = (None, None);
         let conversation = Conversation {
@@ -455,6 +455,7 @@ impl Runtime {
     /// Stops all tiers: accepts nothing more, serves what was accepted until `deadline` has
     /// passed, then fails the rest. Must be called inside a tokio runtime with time enabled.
     pub async fn drain(&self, deadline: Duration) {
+        self.compress.end();
         self.sessions.lock().cancel_background();
         let drain = |tier: &Served| {
             let tier = tier.clone();

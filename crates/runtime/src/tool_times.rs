@@ -71,10 +71,11 @@ impl ToolTimes {
 
     /// What earlier processes have learned, the latest first.
     pub(crate) fn known(times: Vec<ToolTime>) -> Self {
-        let usual = times.into_iter().take(MAX_ENTRIES).map(|time| {
+        let usual = times.into_iter().take(MAX_ENTRIES).enumerate();
+        let usual = usual.map(|(age, time)| {
             let usual = Usual {
                 log_seconds: time.log_seconds,
-                last_seen: 0.0,
+                last_seen: -(age as f64),
             };
             ((time.tenant, time.tool), usual)
         });

@@ -26,10 +26,11 @@ use std::time::Instant;
 
 use agentinfer_compress::{Block, Breaker, Moment, extract, plan, recall, stub};
 use agentinfer_protocol::{
-    ChatCompletionRequest, FunctionSpec, Message, RecallRequest, RecallResponse, Tool,
+    ChatCompletionRequest, FunctionSpec, Message, RecallRequest, RecallResponse, Role, Tool,
     ViewResponse, ViewedResult,
 };
 use serde_json::json;
+use tokio::sync::watch;
 
 use self::counts::CompressStats;
 use self::originals::{Original, Originals};
@@ -40,7 +41,7 @@ use crate::runtime::Runtime;
 use crate::tier::ServedTier;
 use crate::tools;
 use crate::warm::{State, Warm};
-use crate::{CompressOptions, RuntimeError};
+use crate::{CompressOptions, RuntimeError, Tier};
 
 /// Bytes of an original that are recalled at once unless the request says otherwise: about 2,000
 /// tokens, as much as a page that an agent reads.
@@ -55,6 +56,8 @@ pub(crate) struct Compress {
     options: CompressOptions,
     originals: Originals,
     counts: Counts<CompressStats>,
+    /// Becomes true when the runtime ends: nothing more is prepared.
+    ending: watch::Sender<bool>,
 }
 
 impl Compress {
@@ -63,25 +66,43 @@ impl Compress {
             options,
             originals: Originals::default(),
             counts: Counts::default(),
+            ending: watch::Sender::new(false),
         }
     }
+
+    /// Gives up what is being prepared.
+    pub(crate) fn end(&self) {
+        self.ending.send_replace(true);
+    }
 }
+
+/// Results of one session of which something is known: as many as a hundred long conversations have.
+/// Beyond that all are forgotten, and served in full until they are distilled again.
+const MAX_RESULTS: usize = 4096;
 
 /// The view of one session.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    /// What has taken effect: blocks by the place after the result that they stand for.
-    blocks: HashMap<Place, Arc<Block>>,
+    /// What has taken effect, by the place after the result that it stands for.
+    made: HashMap<Place, Made>,
     next: Option<Next>,
     /// The places after results that cannot be distilled.
     refused: HashSet<Place>,
     breaker: Breaker,
 }
 
+/// A block, and the conversation that it was made for: one of another end may mean something else
+/// by the same result.
+#[derive(Clone, Debug)]
+struct Made {
+    block: Arc<Block>,
+    end: Place,
+}
+
 /// Blocks that have not taken effect yet.
 #[derive(Debug)]
 struct Next {
-    blocks: Vec<(Place, Arc<Block>)>,
+    blocks: Vec<(Place, Made)>,
     stage: Stage,
 }
 
@@ -89,16 +110,20 @@ struct Next {
 enum Stage {
     /// They are being made.
     Distilling,
-    /// The conversation is being prefilled with them.
-    Warming(Warm),
-    /// They can take effect.
+    /// There was no room to prefill the conversation with them.
+    Waiting,
+    /// The conversation up to this place, and the answer there, is being prefilled with them.
+    Warming { warm: Warm, end: Place, tier: Tier },
+    /// They can take effect: another server keeps what it likes.
     Ready,
 }
 
 impl Next {
-    /// Whether the conversation of these places has all the results that the blocks stand for.
+    /// Whether the conversation of these places is one that the blocks were made for.
     fn belongs_to(&self, places: &[Place]) -> bool {
-        self.blocks.iter().all(|(place, _)| places.contains(place))
+        self.blocks
+            .iter()
+            .all(|(_, made)| places.contains(&made.end))
     }
 }
 
@@ -108,27 +133,54 @@ impl View {
         self.next = None;
     }
 
-    /// Lets what is ready take effect in a conversation that goes on.
-    fn go_on(&mut self, places: &[Place], counts: &Counts<CompressStats>) {
+    /// Lets what is ready take effect in a conversation that goes on at a tier.
+    fn go_on(&mut self, conversation: &ServedView, tier: Tier, counts: &Counts<CompressStats>) {
+        let places = &conversation.places;
         let Some(next) = self.next.as_mut().filter(|next| next.belongs_to(places)) else {
             return;
         };
-        let ready = match &mut next.stage {
-            Stage::Distilling => return,
-            Stage::Ready => true,
-            Stage::Warming(warm) => match warm.state() {
+        if let Stage::Warming {
+            warm,
+            end,
+            tier: of,
+        } = &mut next.stage
+        {
+            match warm.state() {
                 State::Running => return,
-                State::Resident(_) => true,
-                State::GaveUp => false,
-            },
-        };
-        let blocks = self.next.take().map(|next| next.blocks);
-        if ready {
-            self.blocks.extend(blocks.into_iter().flatten());
-            counts.add(|counts| counts.swaps += 1);
-        } else {
-            counts.add(|counts| counts.gave_up += 1);
+                State::GaveUp => {
+                    next.stage = Stage::Waiting;
+                    counts.add(|counts| counts.gave_up += 1);
+                    return;
+                }
+                // What else was said since would have to be computed while the client waits.
+                State::Resident(_) if *of != tier || conversation.answers_after(*end) > 1 => return,
+                State::Resident(_) => {}
+            }
+        } else if !matches!(next.stage, Stage::Ready) {
+            return;
         }
+        let ready = self.next.take().map(|next| next.blocks);
+        self.add(ready.into_iter().flatten());
+        counts.add(|counts| counts.swaps += 1);
+    }
+
+    fn add(&mut self, blocks: impl IntoIterator<Item = (Place, Made)>) {
+        if self.made.len() + self.refused.len() > MAX_RESULTS {
+            self.made.clear();
+            self.refused.clear();
+        }
+        self.made.extend(blocks);
+    }
+
+    /// What stands for the results of a conversation.
+    fn blocks(&self, places: &[Place]) -> Vec<Option<Arc<Block>>> {
+        let all: HashSet<&Place> = places.iter().collect();
+        let block = |place: &Place| {
+            let made = self.made.get(place);
+            let made = made.filter(|made| all.contains(&made.end));
+            made.map(|made| made.block.clone())
+        };
+        places.iter().map(block).collect()
     }
 }
 
@@ -156,6 +208,20 @@ impl ServedView {
         self.blocks().count()
     }
 
+    /// The place after its last message.
+    fn end(&self) -> Option<Place> {
+        self.places.last().copied()
+    }
+
+    /// How many answers follow the message before this place; none if there is none.
+    fn answers_after(&self, place: Place) -> usize {
+        let at = self.places.iter().position(|other| *other == place);
+        let after = at.map_or(usize::MAX, |at| at + 1);
+        let answers = self.full.iter().skip(after);
+        let answers = answers.filter(|message| message.role == Role::Assistant);
+        at.map_or(usize::MAX, |_| answers.count())
+    }
+
     fn is_distilled(&self, index: usize) -> bool {
         self.blocks.get(index).is_some_and(Option::is_some)
     }
@@ -172,10 +238,11 @@ impl ServedView {
 }
 
 impl Runtime {
-    /// Puts the session's view, as far as it has taken effect, in the place of a request's
-    /// messages. None where the conversation is not to be compressed.
+    /// Puts the session's view, as far as it has taken effect, in the place of the messages of a
+    /// request to this tier. None where the conversation is not to be compressed.
     pub(crate) fn serve_view(
         &self,
+        tier: Tier,
         request: &mut ChatCompletionRequest,
         history: &History,
     ) -> Option<ServedView> {
@@ -190,18 +257,17 @@ impl Runtime {
         let view = session
             .or(history.answered)
             .and_then(|session| table.view(session));
-        let mut blocks = vec![None; places.len()];
-        if let Some(view) = view {
-            view.go_on(&places, &self.compress.counts);
-            let known = places.iter().map(|place| view.blocks.get(place).cloned());
-            blocks = known.collect();
-        }
-        drop(table);
-        let view = ServedView {
+        let mut served = ServedView {
+            blocks: vec![None; places.len()],
             full: std::mem::take(&mut request.messages),
             places,
-            blocks,
         };
+        if let Some(view) = view {
+            view.go_on(&served, tier, &self.compress.counts);
+            served.blocks = view.blocks(&served.places);
+        }
+        drop(table);
+        let view = served;
         request.messages = self.viewed(&view);
         Some(view)
     }
@@ -253,15 +319,14 @@ impl Runtime {
             }
         }
         let shorter = !blocks.is_empty();
+        let made = blocks.into_iter().filter_map(|(index, block)| {
+            let end = view.end()?;
+            Some((view.places[index], Made { block, end }))
+        });
         self.sessions
             .lock()
             .view_or_new(session, self.tenant)
-            .blocks
-            .extend(
-                blocks
-                    .into_iter()
-                    .map(|(index, block)| (view.places[index], block)),
-            );
+            .add(made);
         self.compress.counts.add(|counts| {
             counts.fitted += u64::from(shorter);
             counts.stall_seconds += begun.elapsed().as_secs_f64();
@@ -348,7 +413,7 @@ impl Runtime {
             answered,
         };
         let full = request.messages.clone();
-        let view = self.serve_view(&mut request, &history);
+        let view = self.serve_view(tier.tier, &mut request, &history);
         let tokens = |messages: &[Message]| -> u32 {
             messages
                 .iter()

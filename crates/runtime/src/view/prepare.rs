@@ -1,17 +1,20 @@
 //! What is done for a session's next view after an answer, while its client is away.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentinfer_compress::{Block, Moment, Options, Price, accept, extract, pays, plan, prompt};
 use agentinfer_engine::{Finish, Hints};
 use agentinfer_protocol::{ChatCompletionRequest, Message, Role, Tool};
+use futures_util::future::{Either, select};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::{Next, ServedView, Stage};
+use super::{Made, Next, ServedView, Stage};
+use crate::RuntimeError;
 use crate::answers::Place;
 use crate::chat_stream::ChatStream;
 use crate::options::Distiller;
@@ -21,7 +24,7 @@ use crate::source::Source;
 use crate::tier::ServedTier;
 use crate::tools;
 use crate::turn;
-use crate::warm::Warm;
+use crate::warm::{State, Warm};
 
 /// How long a model may take to distil a result, as background work on a device that may be busy.
 /// After that the result is distilled without it.
@@ -66,15 +69,19 @@ impl Preparation {
         let view = conversation.view.clone()?;
         let runtime = stream.runtime.clone();
         let trigger = runtime.compress.options.planner.trigger_tokens;
-        let usage = stream.source.usage();
-        if usage.prompt_tokens < trigger {
+        if conversation.is_last || stream.prompt_tokens() < trigger {
             return None;
         }
+        let answer = stream.source.said().first()?.message();
+        let generated = match stream.source.usage().completion_tokens {
+            0 => tools::estimated_tokens(&answer.text()),
+            counted => counted,
+        };
         let hints = stream.hints;
         Some(Self {
             runtime,
             view,
-            answer: stream.source.said().first()?.message(),
+            answer,
             tier: match &stream.source {
                 Source::Engine(answer) => Some(answer.tier.clone()),
                 Source::Remote(_) => None,
@@ -86,7 +93,7 @@ impl Preparation {
                 expected_gap_seconds: hints.expected_gap_seconds.or(expected_seconds),
                 ..hints
             },
-            generated: usage.completion_tokens,
+            generated,
             prefill_seconds: prefill_seconds(&stream.source.finishes()),
         })
     }
@@ -102,11 +109,12 @@ impl Preparation {
         };
         let stage = match blocks.is_empty() {
             true => None,
-            false => self.warm(&blocks),
+            false => Some(self.warm(&blocks)),
         };
         let mut table = self.runtime.sessions.lock();
-        // A session that was forgotten meanwhile has no use for it.
+        // A session that was forgotten meanwhile has no use for it, nor has a runtime that ends.
         if let Some(view) = table.view(self.session) {
+            let stage = stage.filter(|_| !*self.runtime.compress.ending.borrow());
             view.next = stage.map(|stage| Next { blocks, stage });
         }
     }
@@ -120,21 +128,20 @@ impl Preparation {
             blocks: Vec::new(),
             stage: Stage::Distilling,
         };
-        match view.next.replace(distilling) {
-            None => Some(Claim::New),
-            Some(Next {
-                stage: Stage::Distilling,
-                ..
-            }) => None,
-            // It was not ready when the session went on.
-            Some(next) if next.belongs_to(&self.view.places) => Some(Claim::Overtaken(next.blocks)),
-            // Of a line of the conversation that nobody has gone on from.
-            Some(_) => Some(Claim::New),
+        let next = view.next.as_mut();
+        if next.is_some_and(|next| !next.may_be_replaced(&self.view.places)) {
+            return None;
         }
+        Some(match view.next.replace(distilling) {
+            // It was not ready when the session went on.
+            Some(next) if next.belongs_to(&self.view.places) => Claim::Overtaken(next.blocks),
+            // There is none, or it is of a line of the conversation that nobody has gone on from.
+            _ => Claim::New,
+        })
     }
 
     /// Distils what is to be distilled by now.
-    fn distil(&self, handle: Option<&Handle>) -> Vec<(Place, Arc<Block>)> {
+    fn distil(&self, handle: Option<&Handle>) -> Vec<(Place, Made)> {
         let runtime = &self.runtime;
         let options = &runtime.compress.options.planner;
         let count = |text: &str| self.count(text);
@@ -156,6 +163,9 @@ impl Preparation {
         if !chosen.is_empty() && !self.pays(&chosen, &tokens, options) {
             return Vec::new();
         }
+        let Some(end) = self.view.end() else {
+            return Vec::new();
+        };
         let mut refused = Vec::new();
         let mut blocks = Vec::new();
         for index in chosen {
@@ -167,7 +177,7 @@ impl Preparation {
                 continue;
             };
             runtime.keep_original(&messages, index, &block);
-            blocks.push((place, block));
+            blocks.push((place, Made { block, end }));
         }
         let mut table = runtime.sessions.lock();
         let view = table.view_or_new(self.session, runtime.tenant);
@@ -227,9 +237,14 @@ impl Preparation {
             compress: Some(false),
             ..ChatCompletionRequest::default()
         };
+        let mut ending = runtime.compress.ending.subscribe();
         let written = handle.block_on(async {
-            let answer = runtime.chat(request).ok()?;
-            timeout(DISTIL_WAIT, answer.collect()).await.ok()?.ok()
+            let answer = pin!(runtime.chat(request).ok()?.collect());
+            let ended = pin!(ending.wait_for(|ending| *ending));
+            match timeout(DISTIL_WAIT, select(answer, ended)).await.ok()? {
+                Either::Left((answer, _)) => answer.ok(),
+                Either::Right(_) => None,
+            }
         })?;
         let text = written.choices.first()?.message.text();
         let accepted = accept(
@@ -258,38 +273,54 @@ impl Preparation {
     }
 
     /// Has the conversation prefilled with these blocks, up to and with the answer.
-    fn warm(&self, blocks: &[(Place, Arc<Block>)]) -> Option<Stage> {
+    fn warm(&self, blocks: &[(Place, Made)]) -> Stage {
         let Some(tier) = &self.tier else {
-            return Some(Stage::Ready);
+            return Stage::Ready;
         };
+        let Some(end) = self.view.end() else {
+            return Stage::Waiting;
+        };
+        match self.start_warm(tier, blocks) {
+            Ok(warm) => Stage::Warming {
+                warm,
+                end,
+                tier: tier.tier,
+            },
+            Err(error) => {
+                tracing::debug!(%error, "a view is not prefilled");
+                Stage::Waiting
+            }
+        }
+    }
+
+    fn start_warm(
+        &self,
+        tier: &ServedTier,
+        blocks: &[(Place, Made)],
+    ) -> Result<Warm, RuntimeError> {
         let mut view = self.view.clone();
-        for (place, block) in blocks {
-            let index = view.places.iter().position(|other| other == place)?;
-            view.blocks[index] = Some(block.clone());
+        for (place, made) in blocks {
+            let index = view.places.iter().position(|other| other == place);
+            if let Some(index) = index {
+                view.blocks[index] = Some(made.block.clone());
+            }
         }
         let render =
             |messages: &[_]| tier.render(messages, &self.tools, self.variables.as_ref(), false);
         let runtime = &self.runtime;
         let served = runtime.viewed(&view);
         let text = turn::continued(&render, &served, &self.answer);
-        let prompt = runtime.tokenize_for(tier, self.session, text.ok()?);
-        let warm = Warm::start(tier, prompt.tokens.clone(), self.session, self.hints);
-        match warm {
-            Ok(warm) => {
-                // The next request then tokenizes only what is new.
-                let read = Answer {
-                    text: &prompt.text,
-                    generated: &[],
-                };
-                let mut table = runtime.sessions.lock();
-                table.remember(tier.tier, &prompt, &read);
-                Some(Stage::Warming(warm))
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a view is not prefilled");
-                None
-            }
-        }
+        let text = text.map_err(RuntimeError::Conversation)?;
+        let prompt = runtime.tokenize_for(tier, self.session, text);
+        let warm = Warm::start(tier, prompt.tokens.clone(), self.session, self.hints)?;
+        // The next request then tokenizes only what is new.
+        let read = Answer {
+            text: &prompt.text,
+            generated: &[],
+        };
+        let mut table = runtime.sessions.lock();
+        table.remember(tier.tier, &prompt, &read);
+        Ok(warm)
     }
 
     fn count(&self, text: &str) -> u32 {
@@ -300,12 +331,25 @@ impl Preparation {
     }
 }
 
+impl Next {
+    /// Whether work on the conversation of these places may take its place: it is that
+    /// conversation's own and was overtaken, or nothing is being done for it any more.
+    fn may_be_replaced(&mut self, places: &[Place]) -> bool {
+        let own = self.belongs_to(places);
+        match &mut self.stage {
+            Stage::Distilling => false,
+            Stage::Warming { warm, .. } => own || !matches!(warm.state(), State::Running),
+            Stage::Waiting | Stage::Ready => true,
+        }
+    }
+}
+
 /// What is to be done for the next view.
 enum Claim {
     /// To be thought of.
     New,
     /// To be prefilled up to where the session is now.
-    Overtaken(Vec<(Place, Arc<Block>)>),
+    Overtaken(Vec<(Place, Made)>),
 }
 
 /// Seconds per token of a prompt, as far as an answer shows it.

@@ -196,6 +196,15 @@ async fn a_view_changes_results_of_tools_only() {
         assert!(text.contains("Skagen"), "{text}");
         assert!(result.tokens < result.original_tokens);
     }
+    // What was distilled may mean something else where the conversation has another end.
+    let messages = client.messages.clone();
+    client.messages.truncate(6);
+    client.messages.push(Message::user("Never mind."));
+    let edited = runtime.view(client.request(json!({}))).expect("a view");
+    assert_eq!(edited.messages, client.messages);
+    client.messages = messages;
+    let again = runtime.view(client.request(json!({}))).expect("a view");
+    assert_eq!(again.messages, view.messages);
     // Another line of the conversation has no part in it.
     let mut other = Client::new(&runtime);
     other.messages[1] = Message::user("And in Norway?");
@@ -309,6 +318,36 @@ async fn nothing_is_done_unasked() {
         client.messages.push(Message::user("Go on."));
     }
     assert_eq!(runtime.compress_stats(), CompressStats::default());
+}
+
+#[tokio::test]
+async fn an_ended_session_is_kept_once_and_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = runtime_with(Distiller::Extract, Some(folder.path()));
+    let mut client = Client::new(&runtime);
+    let fields = json!({"prompt_cache_key": null});
+    client.ask(fields).await.expect("no failure");
+    client.messages.push(Message::user("And then?"));
+    let fields = json!({"prompt_cache_key": null, "end_session": true});
+    client.ask(fields).await.expect("no failure");
+    let reader = Reader::open(folder.path()).expect("there is a store");
+    let sessions = || reader.list(None, 10).expect("it can be read");
+    let ended = async {
+        while !sessions().iter().any(|session| session.ended) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(HANG, ended).await;
+    assert!(in_time.is_ok(), "{:?}", sessions());
+    let sessions = sessions();
+    let turns: Vec<u64> = sessions.iter().map(|session| session.turns).collect();
+    assert_eq!(turns, [client.messages.len() as u64]);
+    let forgotten = async {
+        while runtime.stats()[0].sessions > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(HANG, forgotten).await.is_ok());
 }
 
 #[tokio::test]
