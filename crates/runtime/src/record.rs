@@ -152,7 +152,7 @@ impl Recording {
         }
     }
 
-    /// Writes what the store does not have of the line; `turns` begin at `from`. Nothing here waits.
+    /// Writes what the store does not have of the line; `turns` begin at `from`. It never waits.
     fn write(&self, line: &mut Line, from: usize, mut turns: Vec<Turn>, places: Vec<Place>) {
         let tenant = self.runtime.tenant;
         // Another answer of the line may have come in between.

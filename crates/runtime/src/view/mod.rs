@@ -76,8 +76,8 @@ impl Compress {
     }
 }
 
-/// Results of one session of which something is known: as many as a hundred long conversations have.
-/// Beyond that all are forgotten, and served in full until they are distilled again.
+/// Results of one session of which something is known: as many as a hundred long conversations
+/// have. Beyond that all are forgotten, and served in full until they are distilled again.
 const MAX_RESULTS: usize = 4096;
 
 /// The view of one session.
