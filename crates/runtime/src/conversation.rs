@@ -6,7 +6,7 @@ use agentinfer_protocol::{ChatCompletionRequest, Message, Tool};
 use serde_json::{Map, Value};
 
 use crate::RuntimeError;
-use crate::answers::Place;
+use crate::answers::{self, Place};
 use crate::runtime::Runtime;
 use crate::served::Served;
 use crate::session::{self, Caller, Prompt};
@@ -47,6 +47,15 @@ pub(crate) struct Conversation {
 }
 
 impl Runtime {
+    /// Puts the answers in a conversation back as they were given.
+    pub(crate) fn restore(&self, messages: &mut [Message]) -> History {
+        let places = answers::places(self.tenant, messages);
+        History {
+            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
+            answered: self.sessions.lock().answers.restore(messages, &places),
+        }
+    }
+
     /// What a request continues: the view of its history as the template writes it, in tokens:
     /// those known from its session, and the tail's.
     pub(crate) fn conversation(

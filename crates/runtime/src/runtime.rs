@@ -15,7 +15,6 @@ use agentinfer_protocol::{
     ModelCard, Prompt as Texts, Role, TokenizeRequest, TokenizeResponse,
 };
 
-use crate::answers::{self, Place};
 use crate::auto::kept::Competences;
 use crate::auto::{self, AUTO, Collab};
 use crate::chat_stream::{ChatStream, Head};
@@ -166,13 +165,7 @@ impl Runtime {
         }
         let tier = self.resolve(&request.model)?;
         let model = request.model.clone();
-        let places = answers::places(self.tenant, &request.messages);
-        let messages = &mut request.messages;
-        let answered = self.sessions.lock().answers.restore(messages, &places);
-        let history = History {
-            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
-            answered,
-        };
+        let history = self.restore(&mut request.messages);
         let mut stream = self.chat_on(tier, request, history)?;
         self.mark_only(&model, &mut stream);
         Ok(stream)

@@ -405,13 +405,7 @@ impl Runtime {
             false => &request.model,
         };
         let tier = self.resolve(model)?.engine()?;
-        let places = answers::places(self.tenant, &request.messages);
-        let messages = &mut request.messages;
-        let answered = self.sessions.lock().answers.restore(messages, &places);
-        let history = History {
-            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
-            answered,
-        };
+        let history = self.restore(&mut request.messages);
         let full = request.messages.clone();
         let view = self.serve_view(tier.tier, &mut request, &history);
         let tokens = |messages: &[Message]| -> u32 {
