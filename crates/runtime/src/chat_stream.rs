@@ -16,7 +16,6 @@ use crate::said::Said;
 use crate::session::Answer;
 use crate::source::Source;
 use crate::tools;
-use crate::view::ServedView;
 use crate::{RuntimeError, Tier};
 
 /// What every chunk of an answer repeats.
@@ -229,7 +228,7 @@ impl ChatStream {
     /// How many results of tools are distilled in the conversation that is answered; none where it
     /// is not to be compressed.
     pub fn distilled(&self) -> Option<usize> {
-        self.conversation.view.as_ref().map(ServedView::distilled)
+        self.conversation.view.as_ref().map(|view| view.distilled())
     }
 
     fn chunk(&self, choices: Vec<ChoiceDelta>, usage: Option<Usage>) -> ChatCompletionChunk {

@@ -1,5 +1,6 @@
 //! What a request continues: a conversation as its model is given it, in tokens.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use agentinfer_protocol::{ChatCompletionRequest, Message, Tool};
@@ -18,18 +19,32 @@ use crate::view::ServedView;
 const MAX_FITS: usize = 2;
 
 /// Where a conversation stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct History {
+    /// The places after its messages.
+    pub(crate) places: Arc<[Place]>,
     /// The place after its last message.
     pub(crate) place: Place,
     /// The session that its last known answer was given to.
     pub(crate) answered: Option<u64>,
 }
 
+impl History {
+    pub(crate) fn new(tenant: u64, places: Vec<Place>, answered: Option<u64>) -> Self {
+        Self {
+            place: places.last().copied().unwrap_or(Place::start(tenant)),
+            places: places.into(),
+            answered,
+        }
+    }
+}
+
 /// The conversation that is answered, as its model is given it; kept to recognise its continuation.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     pub(crate) messages: Vec<Message>,
+    /// The places after them, as the client sent them.
+    pub(crate) places: Arc<[Place]>,
     /// The place after the last of them.
     pub(crate) place: Place,
     pub(crate) tools: Vec<Tool>,
@@ -43,17 +58,15 @@ pub(crate) struct Conversation {
     /// The client's name for the session.
     pub(crate) key: Option<String>,
     /// The conversation as the client sent it, where it may be served in another form.
-    pub(crate) view: Option<ServedView>,
+    pub(crate) view: Option<Arc<ServedView>>,
 }
 
 impl Runtime {
     /// Puts the answers in a conversation back as they were given.
     pub(crate) fn restore(&self, messages: &mut [Message]) -> History {
         let places = answers::places(self.tenant, messages);
-        History {
-            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
-            answered: self.sessions.lock().answers.restore(messages, &places),
-        }
+        let answered = self.sessions.lock().answers.restore(messages, &places);
+        History::new(self.tenant, places, answered)
     }
 
     /// What a request continues: the view of its history as the template writes it, in tokens:
@@ -79,7 +92,7 @@ impl Runtime {
             request.messages = self.viewed(view);
             let history = History {
                 answered: Some(prompt.session),
-                ..history
+                ..history.clone()
             };
             prompt = self.prompt(tier, &request, &history)?;
         }
@@ -88,6 +101,7 @@ impl Runtime {
         tier.reused_tokens.fetch_add(prompt.reused as u64, Relaxed);
         tier.tokenized_tokens.fetch_add(tokenized as u64, Relaxed);
         let conversation = Conversation {
+            places: history.places,
             place: history.place,
             messages: request.messages,
             tools: request.tools.unwrap_or_default(),
@@ -96,7 +110,7 @@ impl Runtime {
             tenant: prompt.tenant,
             is_last: request.end_session == Some(true),
             key: request.prompt_cache_key,
-            view,
+            view: view.map(Arc::new),
         };
         Ok((conversation, prompt))
     }

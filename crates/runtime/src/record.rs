@@ -11,11 +11,10 @@ use agentinfer_compress::handle;
 use agentinfer_memory::{Distilled, Record, Store, Turn, Turns};
 use agentinfer_protocol::{Message, Role};
 
-use crate::answers::{self, Place};
+use crate::answers::Place;
 use crate::chat_stream::ChatStream;
 use crate::random;
 use crate::runtime::Runtime;
-use crate::source::Source;
 use crate::tier::ServedTier;
 use crate::tools;
 use crate::view::ServedView;
@@ -93,7 +92,9 @@ pub(crate) struct Recording {
     store: Arc<Store>,
     /// As the client sent it, and the answer.
     messages: Vec<Message>,
-    view: Option<ServedView>,
+    view: Option<Arc<ServedView>>,
+    /// The places after the messages.
+    places: Vec<Place>,
     session: u64,
     key: Option<String>,
     is_last: bool,
@@ -111,41 +112,42 @@ impl Recording {
         }
         let conversation = &stream.conversation;
         let runtime = stream.runtime.clone();
+        let store = runtime.store.clone()?;
         let mut messages = match &conversation.view {
             Some(view) => view.full().to_vec(),
             None => conversation.messages.clone(),
         };
-        messages.push(stream.source.said().first()?.message());
+        let answer = stream.source.said().first()?.message();
+        let mut places = conversation.places.to_vec();
+        places.push(conversation.place.after(&answer));
+        messages.push(answer);
         Some(Self {
-            store: runtime.store.clone()?,
+            store,
             messages,
+            places,
             view: conversation.view.clone(),
             session: conversation.session,
             key: conversation.key.clone(),
             is_last: conversation.is_last,
             model: stream.source.model().to_owned(),
-            tier: match &stream.source {
-                Source::Engine(answer) => Some(answer.tier.clone()),
-                Source::Remote(_) => None,
-            },
+            tier: stream.source.engine().cloned(),
             runtime,
         })
     }
 
     /// Hands it over. Counts tokens of what is new, so it may take some time.
     pub(crate) fn run(self) {
-        let places = answers::places(self.runtime.tenant, &self.messages);
         let (id, from) = {
             let mut table = self.runtime.sessions.lock();
             let lines = table.lines(self.session, self.runtime.tenant);
-            lines.known(&places, || self.id(&places))
+            lines.known(&self.places, || self.id())
         };
         let turns = (from..self.messages.len()).map(|index| self.turn(index));
         let turns: Vec<Turn> = turns.collect();
         let mut table = self.runtime.sessions.lock();
         let lines = table.lines(self.session, self.runtime.tenant);
         if let Some(line) = lines.by_id(&id) {
-            self.write(line, from, turns, places);
+            self.write(line, from, turns);
         }
         if self.is_last {
             table.forget(self.session);
@@ -153,11 +155,11 @@ impl Recording {
     }
 
     /// Writes what the store does not have of the line; `turns` begin at `from`. It never waits.
-    fn write(&self, line: &mut Line, from: usize, mut turns: Vec<Turn>, places: Vec<Place>) {
+    fn write(&self, line: &mut Line, from: usize, mut turns: Vec<Turn>) {
         let tenant = self.runtime.tenant;
         // Another answer of the line may have come in between.
-        let known = line.shared(&places);
-        if known >= from && known < places.len() {
+        let known = line.shared(&self.places);
+        if known >= from && known < self.places.len() {
             let written = self.store.write(Record::Turns(Turns {
                 tenant,
                 session: line.id.clone(),
@@ -170,9 +172,9 @@ impl Recording {
             if !written {
                 return;
             }
-            line.places = places;
+            line.places.clone_from(&self.places);
         }
-        for block in self.view.iter().flat_map(ServedView::blocks) {
+        for block in self.view.iter().flat_map(|view| view.blocks()) {
             if !line.distilled.contains(&block.handle) {
                 let written = self.store.write(Record::Distilled(Distilled {
                     tenant,
@@ -202,14 +204,14 @@ impl Recording {
 
     /// An id for a line that begins: the same whenever a client begins alike under the same name,
     /// so that its session is not there twice after a restart.
-    fn id(&self, places: &[Place]) -> String {
+    fn id(&self) -> String {
         let Some(key) = &self.key else {
             return random::id(ID_PREFIX);
         };
         let asked = |message: &Message| message.role == Role::User;
         let first = self.messages.iter().position(asked).unwrap_or_default();
         let mut hasher = DefaultHasher::new();
-        (key, places.get(first)).hash(&mut hasher);
+        (key, self.places.get(first)).hash(&mut hasher);
         format!("{ID_PREFIX}{:016x}", hasher.finish())
     }
 
@@ -220,10 +222,7 @@ impl Recording {
         let calls = message.tool_calls.as_ref();
         Turn {
             role: role(message.role).to_owned(),
-            tokens: match &self.tier {
-                Some(tier) => tier.count(&text),
-                None => tools::estimated_tokens(&text),
-            },
+            tokens: tools::tokens(self.tier.as_ref(), &text),
             tool: is_result
                 .then(|| tools::called(&self.messages, index).map(str::to_owned))
                 .flatten(),
@@ -247,6 +246,7 @@ fn role(role: Role) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answers;
 
     fn line(texts: &[&str]) -> Vec<Place> {
         let messages: Vec<Message> = texts.iter().map(|text| Message::user(*text)).collect();

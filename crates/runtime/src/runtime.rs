@@ -93,21 +93,25 @@ impl Runtime {
         let segments = corpus.map(open).transpose()?.map(Arc::new);
         let open = |memory: MemoryOptions| Store::open(&memory.folder, memory.limits);
         let store = memory.map(open).transpose()?.map(Arc::new);
-        let device = Device::default();
-        let start = |tier| Served::start(tier, segments.as_ref(), &device);
-        let tiers = tiers
-            .into_iter()
-            .map(start)
-            .collect::<Result<Arc<[_]>, _>>()?;
-        let sessions = Sessions::new(max_sessions);
-        sessions.lock().competences = match (&collab.file, &store) {
+        // What cannot be read shows before models are loaded.
+        let competences = match (&collab.file, &store) {
             (Some(file), _) => Competences::read(file)?,
-            (None, Some(store)) => Competences::stored(store, &auto::pair(&tiers))?,
+            (None, Some(store)) => {
+                let names = tiers.iter().map(|tier| tier.name.as_str());
+                Competences::stored(store, &auto::pair(names))?
+            }
             (None, None) => Competences::default(),
         };
-        if let Some(store) = &store {
-            sessions.lock().tool_times = ToolTimes::known(store.reader().tool_times()?);
-        }
+        let tool_times = match &store {
+            Some(store) => ToolTimes::known(store.reader().tool_times()?),
+            None => ToolTimes::default(),
+        };
+        let device = Device::default();
+        let start = |tier| Served::start(tier, segments.as_ref(), &device);
+        let tiers = tiers.into_iter().map(start).collect::<Result<_, _>>()?;
+        let sessions = Sessions::new(max_sessions);
+        sessions.lock().competences = competences;
+        sessions.lock().tool_times = tool_times;
         Ok(Self {
             tiers,
             sessions,
@@ -204,6 +208,7 @@ impl Runtime {
         // They were for this server.
         (request.compress, request.memory_recall) = (None, None);
         let conversation = Conversation {
+            places: history.places,
             place: history.place,
             messages: request.messages.clone(),
             tools: request.tools.clone().unwrap_or_default(),
@@ -212,7 +217,7 @@ impl Runtime {
             tenant: self.tenant,
             is_last: frame.hints.ends_session,
             key: request.prompt_cache_key.clone(),
-            view,
+            view: view.map(Arc::new),
         };
         let source = Source::Remote(tier.ask(request, frame.choices)?);
         let mut hints = frame.hints;

@@ -1,5 +1,7 @@
 //! Who gives the answers of a chat completion: an engine of this process, or another server.
 
+use std::sync::Arc;
+
 use agentinfer_engine::{Finish, Token};
 use agentinfer_protocol::{ChoiceDelta, Usage};
 
@@ -8,6 +10,7 @@ use crate::engine_answer::EngineAnswer;
 use crate::remote::RemoteAnswer;
 use crate::said::Said;
 use crate::session::Prompt;
+use crate::tier::ServedTier;
 use crate::{RuntimeError, Tier};
 
 /// The answers as they come, from either.
@@ -60,6 +63,14 @@ impl Source {
         match self {
             Self::Engine(answer) => answer.tier.tier,
             Self::Remote(answer) => answer.server.tier,
+        }
+    }
+
+    /// The tier of this process that answers, if one does.
+    pub(crate) fn engine(&self) -> Option<&Arc<ServedTier>> {
+        match self {
+            Self::Engine(answer) => Some(&answer.tier),
+            Self::Remote(_) => None,
         }
     }
 

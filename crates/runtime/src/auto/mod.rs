@@ -173,7 +173,10 @@ impl Runtime {
         let known = || self.sessions.lock().competences.clone();
         match (&self.collab.file, &self.store) {
             (Some(file), _) => known().write(file)?,
-            (None, Some(store)) if self.tiers.len() > 1 => known().store(store, &pair(&self.tiers)),
+            (None, Some(store)) if self.tiers.len() > 1 => {
+                let names = self.tiers.iter().map(Served::name);
+                known().store(store, &pair(names));
+            }
             (None, _) => {}
         }
         Ok(())
@@ -204,16 +207,13 @@ impl Runtime {
         let begun_at = self.sessions.seconds();
         let places = answers::places(self.tenant, &request.messages);
         let begun = self.begin(&mut request, &places);
-        let history = History {
-            place: places.last().copied().unwrap_or(Place::start(self.tenant)),
-            answered: Some(begun.session),
-        };
+        let history = History::new(self.tenant, places, Some(begun.session));
         let decision = begun.attempt.decision();
         let mut taken = Taken {
             runtime: self.clone(),
             attempt: Some(begun.attempt),
             reason: decision.reason.as_str(),
-            request: Some((request.clone(), history)),
+            request: Some((request.clone(), history.clone())),
             failed: None,
             fresh: begun.fresh,
             begun: begun_at,
@@ -395,9 +395,8 @@ impl Taken {
 }
 
 /// What a pair of models is called in the store.
-pub(crate) fn pair(tiers: &[Served]) -> String {
-    let names: Vec<&str> = tiers.iter().map(Served::name).collect();
-    names.join(" and ")
+pub(crate) fn pair<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(" and ")
 }
 
 /// A channel for one thing, whose sender is put into `send`.

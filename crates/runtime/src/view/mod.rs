@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 use self::counts::CompressStats;
 use self::originals::{Original, Originals};
-use crate::answers::{self, Place};
+use crate::answers::Place;
 use crate::conversation::History;
 use crate::counts::Counts;
 use crate::runtime::Runtime;
@@ -190,7 +190,7 @@ pub(crate) struct ServedView {
     /// What the client sent, the answers as they were given.
     full: Vec<Message>,
     /// `places[i]` is the place after `full[i]`.
-    places: Vec<Place>,
+    places: Arc<[Place]>,
     /// What stands for `full[i]`, if anything does.
     blocks: Vec<Option<Arc<Block>>>,
 }
@@ -250,7 +250,7 @@ impl Runtime {
         if !request.compress.unwrap_or(enabled) {
             return None;
         }
-        let places = answers::places(self.tenant, &request.messages);
+        let places = history.places.clone();
         let mut table = self.sessions.lock();
         let key = request.prompt_cache_key.as_deref();
         let session = key.map(|key| table.keyed(self.tenant, key));

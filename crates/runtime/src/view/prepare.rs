@@ -20,7 +20,6 @@ use crate::chat_stream::ChatStream;
 use crate::options::Distiller;
 use crate::runtime::Runtime;
 use crate::session::Answer;
-use crate::source::Source;
 use crate::tier::ServedTier;
 use crate::tools;
 use crate::turn;
@@ -48,7 +47,7 @@ const PREFILL_SECONDS: f64 = 0.005;
 /// Work on the next view of a session.
 pub(crate) struct Preparation {
     runtime: Runtime,
-    view: ServedView,
+    view: Arc<ServedView>,
     answer: Message,
     /// The engine that has answered; none where another server has.
     tier: Option<Arc<ServedTier>>,
@@ -82,10 +81,7 @@ impl Preparation {
             runtime,
             view,
             answer,
-            tier: match &stream.source {
-                Source::Engine(answer) => Some(answer.tier.clone()),
-                Source::Remote(_) => None,
-            },
+            tier: stream.source.engine().cloned(),
             session: conversation.session,
             tools: conversation.tools.clone(),
             variables: conversation.variables.clone(),
@@ -298,7 +294,7 @@ impl Preparation {
         tier: &ServedTier,
         blocks: &[(Place, Made)],
     ) -> Result<Warm, RuntimeError> {
-        let mut view = self.view.clone();
+        let mut view = ServedView::clone(&self.view);
         for (place, made) in blocks {
             let index = view.places.iter().position(|other| other == place);
             if let Some(index) = index {
@@ -324,10 +320,7 @@ impl Preparation {
     }
 
     fn count(&self, text: &str) -> u32 {
-        match &self.tier {
-            Some(tier) => tier.count(text),
-            None => tools::estimated_tokens(text),
-        }
+        tools::tokens(self.tier.as_ref(), text)
     }
 }
 
