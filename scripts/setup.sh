@@ -8,12 +8,15 @@ readonly RUST_NEEDED=88 # the minor version in rust-version of Cargo.toml: 1.88
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# bindgen loads libclang at build time; the compiler driver alone is not enough.
+# bindgen loads libclang at build time; the compiler driver alone is not enough, nor is the library
+# for C++ (libclang-cpp), which Debian's LLVM packages bring along.
 have_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return 0
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && return 0
-    compgen -G '/usr/lib/*/libclang*.so*' >/dev/null && return 0
-    compgen -G '/usr/lib*/libclang*.so*' >/dev/null && return 0
+    local folder
+    for folder in '/usr/lib/llvm-*/lib' '/usr/lib/*' '/usr/lib*'; do
+        compgen -G "$folder/libclang.so*" >/dev/null && return 0
+        compgen -G "$folder/libclang-[0-9]*.so*" >/dev/null && return 0
+    done
     compgen -G '/Library/Developer/CommandLineTools/usr/lib/libclang.dylib' >/dev/null && return 0
     compgen -G '/Applications/Xcode.app/Contents/Developer/Toolchains/*/usr/lib/libclang.dylib' \
         >/dev/null
