@@ -15,6 +15,15 @@ enum Name {
     Conversation,
 }
 
+/// How the agent works in whichever way.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Ways {
+    /// Have the smaller model, or the only one, look at the hits of a search by title and snippet,
+    /// and read only those that it finds worth it.
+    #[arg(long)]
+    pub(crate) rank_hits: bool,
+}
+
 /// How the agent works.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

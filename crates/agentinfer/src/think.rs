@@ -55,15 +55,6 @@ pub(crate) struct Args {
     engine: RawEngine,
 }
 
-/// How the agent works, whatever it thinks with.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub(crate) struct Ways {
-    /// Have the smaller model, or the only one, look at the hits of a search by title and snippet,
-    /// and read only those that it finds worth it.
-    #[arg(long)]
-    pub(crate) rank_hits: bool,
-}
-
 /// A model that can be asked.
 pub(crate) struct Thinker {
     /// Asks it.

@@ -11,6 +11,7 @@
 //! | `sched/` | scheduling policies on simulated time, and on a real model for comparison |
 //! | `recorded.rs` | files of recorded sessions |
 //! | `program.rs` | peers' programs: how they are started, and how they end with us |
+//! | `scratch.rs` | folders for what is of no use afterwards |
 //! | `score.rs` | exact match and F1 of short answers |
 //! | `statistics.rs` | means and their uncertainty |
 //! | `report.rs` | the JSON file that every benchmark writes |
@@ -34,6 +35,7 @@ pub mod research;
 pub mod sam;
 pub mod sched;
 mod score;
+mod scratch;
 mod servers;
 mod statistics;
 

@@ -44,7 +44,7 @@ pub(crate) fn half_interval(values: &[f64]) -> f64 {
 
 /// A statistic of `count` paired samples and the ends of its 95 % interval, by the percentile
 /// bootstrap: it is given indices of samples, all of them first, then such drawn with replacement.
-pub(crate) fn bootstrap(count: usize, statistic: impl Fn(&[usize]) -> f64) -> [f64; 3] {
+fn bootstrap(count: usize, statistic: impl Fn(&[usize]) -> f64) -> [f64; 3] {
     /// Resamples: enough for the second digit of the interval's ends.
     const RESAMPLES: usize = 2000;
     let mut random = fastrand::Rng::with_seed(1);
@@ -61,6 +61,24 @@ pub(crate) fn bootstrap(count: usize, statistic: impl Fn(&[usize]) -> f64) -> [f
         .collect();
     let end = |share| percentile(&resampled, share);
     [value, end(0.025), end(0.975)]
+}
+
+/// The mean difference of pairs, the first of each less the second, and the ends of its 95 %
+/// interval (paired bootstrap).
+pub(crate) fn paired_difference(pairs: &[(f64, f64)]) -> [f64; 3] {
+    bootstrap(pairs.len(), |chosen| {
+        mean(chosen.iter().map(|&index| pairs[index].0 - pairs[index].1))
+    })
+}
+
+/// The sum of the first of all pairs by that of the second, 0 where that is 0, and the ends of its
+/// 95 % interval (paired bootstrap).
+pub(crate) fn paired_ratio(pairs: &[(f64, f64)]) -> [f64; 3] {
+    bootstrap(pairs.len(), |chosen| {
+        let over: f64 = chosen.iter().map(|&index| pairs[index].0).sum();
+        let under: f64 = chosen.iter().map(|&index| pairs[index].1).sum();
+        if under > 0.0 { over / under } else { 0.0 }
+    })
 }
 
 /// McNemar's exact test: the probability that of `better + worse` pairs that differ, at least as

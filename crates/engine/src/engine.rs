@@ -369,16 +369,8 @@ impl<M: Model> Engine<M> {
 
     /// The waiting request that the policy admits now, and the sequence that it can share.
     fn next_admission(&mut self) -> Option<(usize, Option<(SequenceId, u32)>)> {
-        let mut seen = std::mem::take(&mut self.candidates);
-        self.see_waiting(&mut seen);
-        self.see_running(&mut seen, |_| true);
-        self.see_idle(&mut seen, None);
-        let view = View {
-            waiting: &seen.waiting,
-            running: &seen.running,
-            idle: &seen.idle,
-            ..self.view()
-        };
+        let seen = self.see_all();
+        let view = self.view_of(&seen);
         let choice = agentinfer_sched::admit(&mut *self.policy, &view);
         self.record_admission(&view, choice);
         let choice = choice.filter(|choice| seen.waiting[choice.index].fits);

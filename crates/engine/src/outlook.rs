@@ -121,16 +121,8 @@ impl Looks {
 impl<M: Model> Engine<M> {
     /// How the engine stands between two steps.
     pub fn outlook(&mut self) -> Outlook {
-        let mut seen = std::mem::take(&mut self.candidates);
-        self.see_waiting(&mut seen);
-        self.see_running(&mut seen, |_| true);
-        self.see_idle(&mut seen, None);
-        let view = View {
-            waiting: &seen.waiting,
-            running: &seen.running,
-            idle: &seen.idle,
-            ..self.view()
-        };
+        let seen = self.see_all();
+        let view = self.view_of(&seen);
         let outlook = Outlook {
             policy: self.policy.name(),
             situation: self.situation(self.policy.price(&view)),

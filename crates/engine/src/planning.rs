@@ -109,6 +109,26 @@ impl<M: Model> Engine<M> {
         }
     }
 
+    /// Lists all candidates of an admission, in the place of what was listed last. They are to be
+    /// put back when they are no longer needed.
+    pub(crate) fn see_all(&mut self) -> Candidates {
+        let mut seen = std::mem::take(&mut self.candidates);
+        self.see_waiting(&mut seen);
+        self.see_running(&mut seen, |_| true);
+        self.see_idle(&mut seen, None);
+        seen
+    }
+
+    /// The moment, with these candidates.
+    pub(crate) fn view_of<'a>(&self, seen: &'a Candidates) -> View<'a> {
+        View {
+            waiting: &seen.waiting,
+            running: &seen.running,
+            idle: &seen.idle,
+            ..self.view()
+        }
+    }
+
     /// The moment, without the candidates of a decision.
     pub(crate) fn view(&self) -> View<'static> {
         View {

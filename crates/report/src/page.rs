@@ -76,6 +76,12 @@ fn filled(template: &str, places: &[(&str, &str)]) -> String {
 }
 
 impl Report {
+    /// The experiments, each with every number of sessions at a time that it has.
+    pub(crate) fn loads(&self) -> impl Iterator<Item = (&Experiment, Option<f64>)> {
+        let experiments = self.experiments.iter();
+        experiments.flat_map(|it| it.loads().into_iter().map(move |load| (it, load)))
+    }
+
     fn new(runs: Vec<Run>) -> Self {
         let experiments = experiments(&runs);
         let results = || runs.iter().map(|run| &run.results);

@@ -41,14 +41,14 @@ pub(crate) struct Steps(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     /// The one used last at the end.
-    sessions: VecDeque<Recent>,
+    sessions: VecDeque<SessionRecord>,
     /// Bytes of their conversations.
     bytes: usize,
 }
 
 /// A session.
 #[derive(Debug)]
-struct Recent {
+struct SessionRecord {
     tenant: u64,
     /// What is told of it, but for its cells.
     overview: SessionOverview,
@@ -172,22 +172,22 @@ impl Steps {
 }
 
 impl Table {
-    fn of(&self, tenant: u64) -> impl DoubleEndedIterator<Item = &Recent> {
+    fn of(&self, tenant: u64) -> impl DoubleEndedIterator<Item = &SessionRecord> {
         let all = self.sessions.iter();
         all.filter(move |recent| recent.tenant == tenant)
     }
 
-    fn find(&mut self, session: u64) -> Option<&mut Recent> {
+    fn find(&mut self, session: u64) -> Option<&mut SessionRecord> {
         let mut all = self.sessions.iter_mut().rev();
         all.find(|recent| recent.overview.id == session)
     }
 
     /// A session that is used now, which begins to exist with this.
-    fn used(&mut self, session: u64, tenant: u64, now: f64) -> &mut Recent {
-        let known = |recent: &Recent| recent.overview.id == session;
+    fn used(&mut self, session: u64, tenant: u64, now: f64) -> &mut SessionRecord {
+        let known = |recent: &SessionRecord| recent.overview.id == session;
         let at = self.sessions.iter().rposition(known);
         let known = at.and_then(|at| self.sessions.remove(at));
-        let mut recent = known.unwrap_or_else(|| Recent {
+        let mut recent = known.unwrap_or_else(|| SessionRecord {
             tenant,
             overview: SessionOverview {
                 id: session,
@@ -241,7 +241,7 @@ impl Table {
     }
 }
 
-impl Recent {
+impl SessionRecord {
     fn bytes(&self) -> usize {
         self.last.as_ref().map_or(0, |last| last.bytes)
     }
@@ -477,7 +477,7 @@ mod tests {
             table.end(session, Step::default(), ended);
             assert!(table.bytes <= MOST_CONVERSATION_BYTES);
         }
-        let kept = |recent: &Recent| recent.last.is_some();
+        let kept = |recent: &SessionRecord| recent.last.is_some();
         let kept: Vec<bool> = table.sessions.iter().map(kept).collect();
         assert_eq!(kept, [false, false, true, true, true]);
         let ended = Ended {

@@ -26,12 +26,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::record::{Record, Run, line};
 use self::screen::Screen;
 use crate::columns::Side;
+use crate::commands::INTERRUPTED;
 use crate::config::RawEngine;
 use crate::output;
 use crate::think::{self, Thinker};
-
-/// Exit code of a command that Ctrl-C ended, as shells count it.
-const INTERRUPTED: u8 = 130;
 
 /// Pages of the demo's world: enough that searching matters, and indexed in a second.
 const PAGES: usize = 600;

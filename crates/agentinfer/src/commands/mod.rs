@@ -18,6 +18,9 @@ use anyhow::Result;
 
 use crate::cli::Command;
 
+/// Exit code of a command that Ctrl-C ended, as shells count it.
+const INTERRUPTED: u8 = 130;
+
 /// Runs a subcommand.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {

@@ -9,14 +9,12 @@ use agentinfer_agent::{
 use anyhow::{Result, ensure};
 use serde_json::json;
 
+use crate::commands::INTERRUPTED;
 use crate::findings;
 use crate::output;
 use crate::place::Place;
 use crate::style;
 use crate::think::{self, Thinker};
-
-/// Exit code of a command that Ctrl-C ended, as shells count it.
-const INTERRUPTED: u8 = 130;
 
 /// Ask the research agent a question.
 ///
@@ -47,7 +45,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    ways: think::Ways,
+    ways: style::Ways,
     #[command(flatten)]
     findings: findings::Args,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::TaskRow;
 use super::steps::{StepsRow, steps};
 use crate::research::ArmRow as Totals;
-use crate::statistics::{bootstrap, mcnemar, mean};
+use crate::statistics::{mcnemar, mean, paired_difference, paired_ratio};
 
 /// All that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -149,24 +149,14 @@ impl ArmRow {
     fn of(arm: &str, rows: &[&TaskRow], first: &[&TaskRow]) -> Self {
         let pairs: Vec<(&TaskRow, &TaskRow)> =
             rows.iter().copied().zip(first.iter().copied()).collect();
-        let f1 = bootstrap(pairs.len(), |chosen| {
-            mean(
-                chosen
-                    .iter()
-                    .map(|&index| pairs[index].0.f1 - pairs[index].1.f1),
-            )
-        });
-        let speedup = bootstrap(pairs.len(), |chosen| {
-            let seconds = |of: fn(&(&TaskRow, &TaskRow)) -> f64| -> f64 {
-                chosen.iter().map(|&index| of(&pairs[index])).sum()
-            };
-            let own = seconds(|pair| pair.0.seconds);
-            if own > 0.0 {
-                seconds(|pair| pair.1.seconds) / own
-            } else {
-                0.0
-            }
-        });
+        let of = |of: fn(&TaskRow) -> f64| -> Vec<(f64, f64)> {
+            pairs
+                .iter()
+                .map(|(row, first)| (of(row), of(first)))
+                .collect()
+        };
+        let seconds = of(|row| row.seconds);
+        let by_own: Vec<(f64, f64)> = seconds.iter().map(|&(own, first)| (first, own)).collect();
         let differ = |better: bool| {
             let differs = |pair: &&(&TaskRow, &TaskRow)| match better {
                 true => pair.0.em > pair.1.em,
@@ -176,9 +166,9 @@ impl ArmRow {
         };
         Self {
             own: own(arm, rows),
-            f1_difference: f1,
+            f1_difference: paired_difference(&of(|row| row.f1)),
             em_mcnemar_p: mcnemar(differ(true), differ(false)),
-            speedup,
+            speedup: paired_ratio(&by_own),
         }
     }
 }

@@ -17,7 +17,10 @@ pub use results::{TasksArmRow, TasksResults};
 use self::results::Ran;
 use super::arm::Arm;
 use crate::BenchError;
-use crate::research::{Answerer, Block, Key, Models, Task, TaskRow, Watch, folder_for, tasks};
+use crate::research::{
+    Answerer, Block, Key, Models, Task, TaskRow, Watch, check_sessions, folder_for, tasks,
+};
+use crate::scratch;
 
 /// How long the engine may take to stop: its step in progress, and it is done.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -55,16 +58,8 @@ pub async fn run_compress_tasks(
     options: &TasksOptions,
     mut progress: impl FnMut(&str),
 ) -> Result<TasksResults, BenchError> {
-    if options.sessions.contains(&0) {
-        return Err(BenchError::Option {
-            field: "--sessions",
-            message: "at least 1 task runs at a time".to_owned(),
-        });
-    }
-    let scratch = tempfile::tempdir().map_err(|source| BenchError::Write {
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    check_sessions(&options.sessions)?;
+    let scratch = scratch::folder()?;
     let setup = Setup {
         options,
         tasks: tasks(&options.tasks, options.skip, options.n)?,

@@ -8,7 +8,7 @@ use super::arm::Arm;
 use super::block::Block;
 use super::results::MeasuredArm;
 use super::rows::{Counted, TaskRow};
-use crate::statistics::{bootstrap, mean};
+use crate::statistics::{mean, paired_difference, paired_ratio};
 
 /// An arm beside the first, on the same tasks with as many sessions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -90,24 +90,22 @@ impl Comparison {
         first: &[&Block],
         sessions: usize,
     ) -> Self {
-        let pairs = Pair::all(own, first);
-        let ratio = |over: f64, under: f64| if under > 0.0 { over / under } else { 0.0 };
-        let [speedup, speedup_low, speedup_high] = bootstrap(pairs.len(), |chosen| {
-            let sum = |of: fn(&Pair) -> f64| -> f64 {
-                chosen.iter().map(|&index| of(&pairs[index])).sum()
-            };
-            ratio(sum(|pair| pair.first.seconds), sum(|pair| pair.own.seconds))
-        });
-        let [f1_difference, f1_low, f1_high] = bootstrap(pairs.len(), |chosen| {
-            mean(
-                chosen
-                    .iter()
-                    .map(|&index| pairs[index].own.f1 - pairs[index].first.f1),
-            )
-        });
-        let row = |arm: &Arm, blocks: &[&Block]| MeasuredArm::of(arm, sessions, blocks).own;
-        let computed = |of: fn(&Pair) -> f64| -> f64 { pairs.iter().map(of).sum() };
-        let (own_row, first_row) = (row(arm, own), row(base, first));
+        let pairs = pairs(own, first);
+        let of = |of: fn(&Mean) -> f64| -> Vec<(f64, f64)> {
+            pairs
+                .iter()
+                .map(|(own, first)| (of(own), of(first)))
+                .collect()
+        };
+        let seconds = of(|task| task.seconds);
+        let by_own: Vec<(f64, f64)> = seconds.iter().map(|&(own, first)| (first, own)).collect();
+        let [speedup, speedup_low, speedup_high] = paired_ratio(&by_own);
+        let [f1_difference, f1_low, f1_high] = paired_difference(&of(|task| task.f1));
+        let [prompt_computed_ratio, ..] = paired_ratio(&of(|task| task.computed));
+        let per_hour = |arm: &Arm, blocks: &[&Block]| {
+            MeasuredArm::of(arm, sessions, blocks).own.tasks_per_hour
+        };
+        let (own, first) = (per_hour(arm, own), per_hour(base, first));
         Self {
             arm: arm.name().to_owned(),
             base: base.name().to_owned(),
@@ -116,25 +114,16 @@ impl Comparison {
             speedup,
             speedup_low,
             speedup_high,
-            throughput: ratio(own_row.tasks_per_hour, first_row.tasks_per_hour),
+            throughput: if first > 0.0 { own / first } else { 0.0 },
             f1_difference,
             f1_low,
             f1_high,
-            prompt_computed_ratio: ratio(
-                computed(|pair| pair.own.computed),
-                computed(|pair| pair.first.computed),
-            ),
+            prompt_computed_ratio,
         }
     }
 }
 
-/// What two arms made of one task, means over the runs.
-struct Pair {
-    own: Mean,
-    first: Mean,
-}
-
-/// What an arm made of a task.
+/// What an arm made of a task, means over its runs.
 struct Mean {
     seconds: f64,
     f1: f64,
@@ -142,20 +131,12 @@ struct Mean {
     computed: f64,
 }
 
-impl Pair {
-    /// The tasks that both arms ran. Runs of a task are no samples of their own: they are not
-    /// independent.
-    fn all(own: &[&Block], first: &[&Block]) -> Vec<Self> {
-        let (own, first) = (Mean::by_task(own), Mean::by_task(first));
-        let pair = |(id, own): (&str, Mean)| Some((own, first.get(id)?));
-        let pairs = own.into_iter().filter_map(pair);
-        pairs
-            .map(|(own, first)| Self {
-                own,
-                first: Mean { ..*first },
-            })
-            .collect()
-    }
+/// What two arms made of the tasks that both ran. Runs of a task are no samples of their own: they
+/// are not independent.
+fn pairs(own: &[&Block], first: &[&Block]) -> Vec<(Mean, Mean)> {
+    let (own, mut first) = (Mean::by_task(own), Mean::by_task(first));
+    let pair = |(id, own): (&str, Mean)| Some((own, first.remove(id)?));
+    own.into_iter().filter_map(pair).collect()
 }
 
 impl Mean {

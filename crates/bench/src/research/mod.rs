@@ -50,6 +50,7 @@ use self::record::{Record, Settings};
 use crate::BenchError;
 use crate::program::find_peer;
 use crate::report::usable_cores;
+use crate::scratch;
 use crate::servers::ServerProcess;
 
 /// Tasks of a block, for each session. Long enough that the last tasks of a block, which run with
@@ -131,12 +132,7 @@ pub async fn research(
     options: &ResearchOptions,
     mut progress: impl FnMut(&str),
 ) -> Result<ResearchResults, BenchError> {
-    if options.sessions.contains(&0) {
-        return Err(BenchError::Option {
-            field: "--sessions",
-            message: "at least 1 task runs at a time".to_owned(),
-        });
-    }
+    check_sessions(&options.sessions)?;
     let tasks = tasks(&options.tasks, options.skip, options.n)?;
     let mut experiment = Experiment::new(tools, options)?;
     let mut record = Record::open(options.record.as_deref(), &options.settings(&tasks))?;
@@ -184,6 +180,17 @@ pub async fn research(
         blocks,
         commands,
     ))
+}
+
+/// Refuses numbers of sessions with which nothing would run.
+pub(crate) fn check_sessions(sessions: &[usize]) -> Result<(), BenchError> {
+    match sessions.contains(&0) {
+        true => Err(BenchError::Option {
+            field: "--sessions",
+            message: "at least 1 task runs at a time".to_owned(),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// A task that finished, with how many have and how long the rest will take.
@@ -286,10 +293,6 @@ impl<'a> Experiment<'a> {
     fn new(tools: Tools, options: &'a ResearchOptions) -> Result<Self, BenchError> {
         let find = |path: &PathBuf| find_peer("--llama-server", path);
         let client = reqwest::Client::builder().build();
-        let scratch = tempfile::tempdir().map_err(|source| BenchError::Write {
-            path: std::env::temp_dir(),
-            source,
-        })?;
         let mut experiment = Self {
             options,
             tools,
@@ -300,11 +303,13 @@ impl<'a> Experiment<'a> {
             llama_server: options.llama_server.as_ref().map(find).transpose()?,
             contenders: BTreeMap::new(),
             commands: BTreeMap::new(),
-            scratch,
+            scratch: scratch::folder()?,
         };
         // What is missing shows before anything is measured.
         for arm in &options.arms {
-            experiment.running(arm)?;
+            if arm.is_running() {
+                experiment.running(arm)?;
+            }
             for &sessions in &options.sessions {
                 if let Some(plan) = arm.plan(&experiment.programs(), sessions)? {
                     let name = format!("{arm}, {sessions} sessions");
@@ -326,21 +331,13 @@ impl<'a> Experiment<'a> {
         }
     }
 
-    /// The server that runs already, where it is this arm's.
-    fn running(&self, arm: &Arm) -> Result<Option<&RunningServer>, BenchError> {
+    /// The server that runs already.
+    fn running(&self, arm: &Arm) -> Result<&RunningServer, BenchError> {
         let server = self.options.server.as_ref();
-        match (arm.is_running(), server) {
-            (true, None) => Err(self.no_server(arm)),
-            (true, server) => Ok(server),
-            (false, _) => Ok(None),
-        }
-    }
-
-    fn no_server(&self, arm: &Arm) -> BenchError {
-        BenchError::Option {
+        server.ok_or_else(|| BenchError::Option {
             field: "--arms",
             message: format!("{arm} needs --server"),
-        }
+        })
     }
 
     /// How many answers are still to be given, and how many are there.
@@ -377,26 +374,32 @@ impl<'a> Experiment<'a> {
         key: &Key,
         progress: &mut impl FnMut(&str),
     ) -> Result<Contender, BenchError> {
-        let server = match arm.plan(&self.programs(), key.sessions)? {
+        let plan = arm.plan(&self.programs(), key.sessions)?;
+        let (url, api_key, model, server) = match plan {
             Some(plan) => {
                 progress(&format!("starting {arm} for {} sessions", key.sessions));
-                Some(plan.start(&self.client).await?)
+                let server = plan.start(&self.client).await?;
+                (
+                    server.url.clone(),
+                    None,
+                    arm.model().to_owned(),
+                    Some(server),
+                )
             }
-            None => None,
-        };
-        let running = self.running(arm)?.cloned();
-        let (url, api_key, model) = match (&server, running) {
-            (Some(server), _) => (server.url.clone(), None, arm.model().to_owned()),
-            (None, Some(server)) => (server.url, server.key, server.model),
-            (None, None) => return Err(self.no_server(arm)),
+            None => {
+                let RunningServer { url, key, model } = self.running(arm)?.clone();
+                (url, key, model, None)
+            }
         };
         let llm: Arc<dyn Llm> = Arc::new(HttpLlm::new(&url, api_key, model)?);
-        let two_models = arm.has(Module::Collab);
-        let names: &[&str] = if two_models { &["small", "large"] } else { &[] };
-        warm_up(llm.as_ref(), names).await?;
+        let models = arm.models();
+        match models {
+            Models::Both => warm_up(llm.as_ref(), &["small", "large"]).await?,
+            Models::Large | Models::Small => warm_up(llm.as_ref(), &[llm.model()]).await?,
+        }
         let traces = self.options.traces.as_deref();
         let traces = folder_for(key, traces.unwrap_or(self.scratch.path()))?;
-        let collab = two_models.then(|| Collab {
+        let collab = (models == Models::Both).then(|| Collab {
             competence: Arc::new(Mutex::new(self.options.competence.clone())),
             ..Collab::new(self.options.policy)
         });
@@ -409,7 +412,7 @@ impl<'a> Experiment<'a> {
                 llm,
                 tools: self.tools.clone(),
                 agent: self.agent(arm, collab),
-                models: arm.models(),
+                models,
                 traces,
             },
             watch,
@@ -462,10 +465,9 @@ pub(crate) fn folder_for(key: &Key, base: &Path) -> Result<PathBuf, BenchError> 
     Ok(folder)
 }
 
-/// Has every model of a server say something.
+/// Has models of a server say something.
 async fn warm_up(llm: &dyn Llm, models: &[&str]) -> Result<(), BenchError> {
-    let own = [llm.model()];
-    for model in if models.is_empty() { &own } else { models } {
+    for model in models {
         let request = ChatCompletionRequest {
             model: (*model).to_owned(),
             messages: vec![Message::user("Say hello.")],

@@ -8,6 +8,7 @@ use agentinfer_sam::{AgentSam, Drafter, Guess, NoDrafts, Origin, Token};
 use tempfile::TempDir;
 
 use crate::BenchError;
+use crate::scratch;
 
 /// Bytes of the corpus, at most: more than any recording fills.
 const CORPUS_BYTES: u64 = 1 << 30;
@@ -82,10 +83,7 @@ struct Full {
 
 impl Full {
     fn new(ends: &[Token]) -> Result<Self, BenchError> {
-        let folder = tempfile::tempdir().map_err(|source| BenchError::Write {
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let folder = scratch::folder()?;
         Ok(Self {
             sam: AgentSam::new(ends.to_vec()),
             segments: Some(Segments::open(folder.path(), CORPUS_BYTES)?),

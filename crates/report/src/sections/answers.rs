@@ -12,19 +12,12 @@ const HEIGHT: f64 = 300.0;
 
 pub(super) fn draw(report: &Report, out: &mut Markup) {
     let mut pieces = Vec::new();
-    for experiment in &report.experiments {
-        for load in experiment.loads() {
-            let mut piece = Markup::new();
-            draw_plane(report, experiment, load, &mut piece);
-            draw_table(report, experiment, load, &mut piece);
-            let title = format!(
-                "{}: {}, {}",
-                experiment.bench,
-                experiment.title,
-                at_a_time(load)
-            );
-            pieces.push((title, piece));
-        }
+    for (experiment, load) in report.loads() {
+        let mut piece = Markup::new();
+        draw_plane(report, experiment, load, &mut piece);
+        draw_table(report, experiment, load, &mut piece);
+        let Experiment { bench, title, .. } = experiment;
+        pieces.push((format!("{bench}: {title}, {}", at_a_time(load)), piece));
     }
     if pieces.is_empty() {
         return;

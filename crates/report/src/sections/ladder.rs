@@ -11,15 +11,13 @@ use crate::table::{Cell, NOT_KNOWN, NOT_MEASURED, Table};
 
 pub(super) fn draw(report: &Report, out: &mut Markup) {
     let mut pieces = Vec::new();
-    for experiment in &report.experiments {
-        for load in experiment.loads() {
-            let Some(rungs) = experiment.rungs(load) else {
-                continue;
-            };
-            let mut piece = Markup::new();
-            draw_one(report, experiment, load, &rungs, &mut piece);
-            pieces.push((format!("{}, {}", experiment.title, at_a_time(load)), piece));
-        }
+    for (experiment, load) in report.loads() {
+        let Some(rungs) = experiment.rungs(load) else {
+            continue;
+        };
+        let mut piece = Markup::new();
+        draw_one(report, experiment, load, &rungs, &mut piece);
+        pieces.push((format!("{}, {}", experiment.title, at_a_time(load)), piece));
     }
     if pieces.is_empty() {
         return;

@@ -432,21 +432,19 @@ fn draw_whole(report: &Report, out: &mut Markup) {
     let mut few = [None; 5];
     let mut many = [None; 5];
     let mut f1 = [None; 5];
-    for experiment in &report.experiments {
-        for load in experiment.loads() {
-            let Some(rungs) = experiment.rungs(load) else {
-                continue;
+    for (experiment, load) in report.loads() {
+        let Some(rungs) = experiment.rungs(load) else {
+            continue;
+        };
+        let is_many = load.is_some_and(|load| load >= MANY_SESSIONS);
+        for (index, arm) in rungs.iter().enumerate() {
+            let compared = arm.map(|arm| experiment.compared(arm)).unwrap_or_default();
+            let (place, value) = match is_many {
+                true => (&mut many[index], compared.throughput),
+                false => (&mut few[index], compared.speedup),
             };
-            let is_many = load.is_some_and(|load| load >= MANY_SESSIONS);
-            for (index, arm) in rungs.iter().enumerate() {
-                let compared = arm.map(|arm| experiment.compared(arm)).unwrap_or_default();
-                let (place, value) = match is_many {
-                    true => (&mut many[index], compared.throughput),
-                    false => (&mut few[index], compared.speedup),
-                };
-                *place = place.or(value);
-                f1[index] = f1[index].or(compared.f1);
-            }
+            *place = place.or(value);
+            f1[index] = f1[index].or(compared.f1);
         }
     }
     for (index, name) in RUNGS.iter().enumerate() {

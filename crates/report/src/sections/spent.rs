@@ -38,7 +38,7 @@ struct Amounts<'a, const N: usize> {
 
 pub(super) fn draw_tokens(report: &Report, out: &mut Markup) {
     let mut pieces = Vec::new();
-    for (experiment, load) in loads(report) {
+    for (experiment, load) in report.loads() {
         let mut piece = Markup::new();
         draw_tokens_of(report, experiment, load, &mut piece);
         pieces.push((format!("{}, {}", experiment.title, at_a_time(load)), piece));
@@ -53,11 +53,6 @@ pub(super) fn draw_tokens(report: &Report, out: &mut Markup) {
          their cells had to make room, are among the first kind.",
     );
     views(out, "questions", pieces);
-}
-
-fn loads(report: &Report) -> impl Iterator<Item = (&Experiment, Option<f64>)> {
-    let experiments = report.experiments.iter();
-    experiments.flat_map(|it| it.loads().into_iter().map(move |load| (it, load)))
 }
 
 fn draw_tokens_of(report: &Report, experiment: &Experiment, load: Option<f64>, out: &mut Markup) {
@@ -121,7 +116,7 @@ fn spared(arm: &Arm) -> [Option<f64>; 2] {
 
 pub(super) fn draw_time(report: &Report, out: &mut Markup) {
     let mut pieces = Vec::new();
-    for (experiment, load) in loads(report) {
+    for (experiment, load) in report.loads() {
         let rows: Vec<_> = experiment.at_load(load).filter_map(seconds).collect();
         let mut piece = Markup::new();
         if !rows.is_empty() {

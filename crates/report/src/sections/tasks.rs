@@ -13,18 +13,11 @@ const MOST_QUESTIONS: usize = 2000;
 
 pub(super) fn draw(report: &Report, out: &mut Markup) {
     let mut pieces = Vec::new();
-    for experiment in &report.experiments {
-        for load in experiment.loads() {
-            let mut piece = Markup::new();
-            draw_one(report, experiment, load, &mut piece);
-            let title = format!(
-                "{}: {}, {}",
-                experiment.bench,
-                experiment.title,
-                at_a_time(load)
-            );
-            pieces.push((title, piece));
-        }
+    for (experiment, load) in report.loads() {
+        let mut piece = Markup::new();
+        draw_one(report, experiment, load, &mut piece);
+        let Experiment { bench, title, .. } = experiment;
+        pieces.push((format!("{bench}: {title}, {}", at_a_time(load)), piece));
     }
     if pieces.iter().all(|(_, piece)| piece.is_empty()) {
         return;

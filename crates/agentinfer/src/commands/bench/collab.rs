@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use super::{Questions, or, report, unless_interrupted};
 use crate::config::{Raw, RawEngine};
 use crate::output;
-use crate::think;
+use crate::style;
 
 /// How long the models may take to stop: their step in progress, and they are done.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.json")]
     collab_file: Option<PathBuf>,
     #[command(flatten)]
-    ways: think::Ways,
+    ways: style::Ways,
     /// Write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

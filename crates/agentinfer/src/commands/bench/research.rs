@@ -14,7 +14,7 @@ use anyhow::Result;
 use super::{report, unless_interrupted};
 use crate::output;
 use crate::place::Place;
-use crate::{style, think};
+use crate::style;
 
 /// Whose the file of what was learned is: on a command line there is one user.
 const TENANT: u64 = 0;
@@ -76,7 +76,7 @@ pub(crate) struct Args {
     collab_file: Option<PathBuf>,
     /// In arms with compress: as in `agentinfer run`.
     #[command(flatten)]
-    ways: think::Ways,
+    ways: style::Ways,
     #[command(flatten)]
     style: style::Args,
     /// llama.cpp's llama-server, for the arms of its name.

@@ -6,7 +6,7 @@ use agentinfer_runtime::CompressStats;
 use serde::Serialize;
 
 use crate::research::{ArmRow, Block, TaskRow};
-use crate::statistics::{bootstrap, mean};
+use crate::statistics::{paired_difference, paired_ratio};
 
 /// All that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -130,7 +130,10 @@ impl TasksArmRow {
     fn of(ran: &Ran, first: &[TaskRow]) -> Self {
         let Ran { block, compressed } = ran;
         let rows: Vec<&TaskRow> = block.rows.iter().collect();
-        let pairs: Vec<(&TaskRow, &TaskRow)> = block.rows.iter().zip(first).collect();
+        let pairs = |of: fn(&TaskRow) -> f64| -> Vec<(f64, f64)> {
+            let pairs = block.rows.iter().zip(first);
+            pairs.map(|(own, first)| (of(own), of(first))).collect()
+        };
         Self {
             own: ArmRow {
                 stall_seconds: compressed.stall_seconds,
@@ -141,30 +144,13 @@ impl TasksArmRow {
             swaps: compressed.swaps,
             fitted: compressed.fitted,
             recalls: compressed.recalls,
-            em_difference: difference(&pairs, |row| row.em),
-            f1_difference: difference(&pairs, |row| row.f1),
-            served_ratio: ratio(&pairs, |row| row.prompt_tokens as f64),
-            seconds_ratio: ratio(&pairs, |row| row.seconds),
-            turns_ratio: ratio(&pairs, |row| f64::from(row.turns)),
+            em_difference: paired_difference(&pairs(|row| row.em)),
+            f1_difference: paired_difference(&pairs(|row| row.f1)),
+            served_ratio: paired_ratio(&pairs(|row| row.prompt_tokens as f64)),
+            seconds_ratio: paired_ratio(&pairs(|row| row.seconds)),
+            turns_ratio: paired_ratio(&pairs(|row| f64::from(row.turns))),
         }
     }
-}
-
-/// The mean difference of pairs, and the ends of its interval.
-fn difference(pairs: &[(&TaskRow, &TaskRow)], of: fn(&TaskRow) -> f64) -> [f64; 3] {
-    bootstrap(pairs.len(), |chosen| {
-        let pairs = chosen.iter().map(|&index| pairs[index]);
-        mean(pairs.map(|(own, first)| of(own) - of(first)))
-    })
-}
-
-/// The sum of pairs' own by that of the first; 0 where that is 0.
-fn ratio(pairs: &[(&TaskRow, &TaskRow)], of: fn(&TaskRow) -> f64) -> [f64; 3] {
-    bootstrap(pairs.len(), |chosen| {
-        let own: f64 = chosen.iter().map(|&index| of(pairs[index].0)).sum();
-        let first: f64 = chosen.iter().map(|&index| of(pairs[index].1)).sum();
-        if first > 0.0 { own / first } else { 0.0 }
-    })
 }
 
 fn signed([value, low, high]: [f64; 3]) -> String {
