@@ -69,6 +69,9 @@ pub struct AgentOptions {
     pub writer_findings: usize,
     /// Bytes of a document that are read: of a longer one the passages around the question's words.
     pub document_bytes: usize,
+    /// Bytes of all documents together that are shown to the model at once: of more, the sentences
+    /// that have to do with the question; none for no bound.
+    pub reading_bytes: Option<usize>,
     /// Whether a light model looks at the hits of a search first, and only those are read that it
     /// finds worth it: the small one of two, else the model itself.
     pub rank: bool,
@@ -94,6 +97,7 @@ impl Default for AgentOptions {
             writer_links: 2,
             writer_findings: 2,
             document_bytes: 6_000,
+            reading_bytes: None,
             rank: false,
             rank_deadline: Some(RANK_DEADLINE),
             findings: None,

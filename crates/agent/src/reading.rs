@@ -43,7 +43,7 @@ pub(crate) async fn read(
     }
     let step = Step {
         name: "write",
-        messages: prompts::writer(documents, question),
+        messages: prompts::writer(&run.shown(question, documents), question),
         schema: prompts::writer_schema(),
         max_tokens: READING_TOKENS,
     };
@@ -77,7 +77,7 @@ async fn compare(
     let things = things(documents, kind);
     let step = Step {
         name: "compare",
-        messages: prompts::comparison(documents, question),
+        messages: prompts::comparison(&run.shown(question, documents), question),
         schema: prompts::comparison_schema(kind, &things),
         max_tokens: READING_TOKENS,
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use agentinfer_collab::{
     CHECK_GRAMMAR, CHECK_INSTRUCTION, Decision, Entry, Role, Verdict, read_verdict,
 };
-use agentinfer_compress::recall;
+use agentinfer_compress::{passages, recall};
 use agentinfer_protocol::{
     ChatCompletion, ChatCompletionRequest, JsonSchemaFormat, Message, RecallRequest, ResponseFormat,
 };
@@ -310,6 +310,23 @@ impl<'a> Run<'a> {
             ..document
         };
         documents.into_iter().flatten().map(passages).collect()
+    }
+
+    /// What is shown of documents that are read together: of many, the sentences that matter.
+    pub(crate) fn shown(&self, question: &str, documents: &[Document]) -> Vec<Document> {
+        let Some(most) = self.options.reading_bytes else {
+            return documents.to_vec();
+        };
+        let texts = documents.iter().map(|it| (&*it.title, &*it.text));
+        let texts = passages(&texts.collect::<Vec<_>>(), question, most);
+        let shown = documents
+            .iter()
+            .zip(texts)
+            .map(|(document, text)| Document {
+                text,
+                ..document.clone()
+            });
+        shown.filter(|document| !document.text.is_empty()).collect()
     }
 
     async fn read_one(&self, seeker: usize, hit: &Hit) -> Option<Document> {

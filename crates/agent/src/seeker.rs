@@ -164,7 +164,7 @@ async fn read(
 ) -> Result<Finding, AgentError> {
     let step = Step {
         name: "document_qa",
-        messages: prompts::seeker(documents, question),
+        messages: prompts::seeker(&run.shown(question, documents), question),
         schema: prompts::seeker_schema(),
         max_tokens: FACT_TOKENS,
     };

@@ -117,6 +117,49 @@ async fn of_a_long_document_what_the_question_is_about_is_read() {
 }
 
 #[tokio::test]
+async fn of_many_documents_the_sentences_that_matter_are_read() {
+    static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let filler = "It says much about the weather of that year, and little of people. ".repeat(4);
+    let document = |title: &str, says: &str| Document {
+        url: title.to_lowercase(),
+        title: title.to_owned(),
+        text: format!("{title} is known to many. {filler}{says} {filler}"),
+    };
+    let tools = Tools::corpus(
+        Corpus::of(vec![
+            document(
+                "Fortress",
+                "The Fortress was rebuilt by the engineer Axel Bergh.",
+            ),
+            document(
+                "Axel Bergh",
+                "The engineer who rebuilt it was born in the town of Kalmar.",
+            ),
+        ])
+        .expect("has documents"),
+    );
+    let script = |step: &str, ask: &str| {
+        SEEN.lock().expect("no panic").push(ask.to_owned());
+        good(step, ask)
+    };
+    let options = AgentOptions {
+        reading_bytes: Some(300),
+        ..AgentOptions::default()
+    };
+    let agent = ResearchAgent::new(Arc::new(Script(script)), tools, options);
+    let report = agent.run(QUESTION, &mut Silent).await.expect("answers");
+    let seen = SEEN.lock().expect("no panic");
+    let read = seen.iter().filter(|ask| ask.contains("Documents:"));
+    let read: Vec<_> = read.collect();
+    assert!(!read.is_empty());
+    for ask in read {
+        assert!(ask.len() < 300 + 200, "{}", ask.len());
+        assert!(ask.contains("rebuilt"), "{ask}");
+    }
+    assert_eq!(report.answer, "Kalmar");
+}
+
+#[tokio::test]
 async fn answers_that_no_document_holds_are_not_quoted() {
     let (report, _) = answer(|step, ask| match step {
         "document_qa" => json!({"fact": "Zorro did it.", "answer": "Zorro"}),

@@ -1,6 +1,6 @@
 //! In which way the agent works: flags that several commands share.
 
-use agentinfer_agent::{ConversationOptions, Style};
+use agentinfer_agent::{AgentOptions, ConversationOptions, Style};
 use anyhow::{Result, bail};
 
 use crate::config::Switch;
@@ -22,6 +22,21 @@ pub(crate) struct Ways {
     /// and read only those that it finds worth it.
     #[arg(long)]
     pub(crate) rank_hits: bool,
+    /// Of the documents that the model reads at once, show it at most so many bytes: of each the
+    /// beginning, and the sentences that have to do with the question [default: all].
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) reading_bytes: Option<usize>,
+}
+
+impl Ways {
+    /// The agent's options, as far as these flags set them.
+    pub(crate) fn options(&self) -> AgentOptions {
+        AgentOptions {
+            rank: self.rank_hits,
+            reading_bytes: self.reading_bytes,
+            ..AgentOptions::default()
+        }
+    }
 }
 
 /// How the agent works.

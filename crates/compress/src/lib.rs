@@ -20,6 +20,7 @@
 //! | `view.rs` | the conversation with blocks in it |
 //! | `record.rs` | JSON as lines |
 //! | `recall.rs` | originals, in parts if they are long |
+//! | `passages.rs` | of documents that are read together, the sentences that matter |
 //! | `units.rs`, `terms.rs`, `words.rs`, `interest.rs` | what texts are made of |
 //!
 //! Everything is a pure function of the conversation: no I/O, no clock, no model. Text may be of
@@ -56,6 +57,7 @@ mod error;
 mod extract;
 mod interest;
 mod options;
+mod passages;
 mod pins;
 mod plan;
 mod price;
@@ -72,6 +74,7 @@ pub use distil::{accept, prompt};
 pub use error::Reject;
 pub use extract::extract;
 pub use options::Options;
+pub use passages::passages;
 pub use pins::Pins;
 pub use plan::{Moment, Plan, plan};
 pub use price::{Breaker, Price, pays};

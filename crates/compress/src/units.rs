@@ -7,6 +7,8 @@ use crate::words::is_ideograph;
 /// Bytes from which a line is broken into sentences, and sentences into parts: what is longer is
 /// seldom wanted as a whole.
 const LONG_UNIT: usize = 240;
+/// Bytes from which a sentence is broken into parts where whole sentences are wanted.
+const LONG_SENTENCE: usize = 800;
 /// Bytes below which a full stop does not end a unit: it may be an abbreviation's.
 const SHORT_SENTENCE: usize = 40;
 
@@ -21,12 +23,22 @@ pub(crate) struct Unit {
 
 /// The units of a text in order: all of it that is not white space.
 pub(crate) fn units(text: &str) -> Vec<Unit> {
+    parts(text, LONG_UNIT)
+}
+
+/// Lines and the sentences of long ones, in order; only very long sentences are in parts.
+pub(crate) fn sentences(text: &str) -> Vec<Unit> {
+    parts(text, LONG_SENTENCE)
+}
+
+/// Lines, in parts of at most about `longest` bytes where they are longer.
+fn parts(text: &str, longest: usize) -> Vec<Unit> {
     let mut units = Vec::new();
     let mut start = 0;
     for (line, content) in text.split('\n').enumerate() {
         let pieces = match content.len() <= LONG_UNIT {
             true => std::iter::once(0..content.len()).collect(),
-            false => pieces(content),
+            false => pieces(content, longest),
         };
         for (number, piece) in pieces.into_iter().enumerate() {
             let whole = &content[piece.clone()];
@@ -51,7 +63,7 @@ pub(crate) fn units(text: &str) -> Vec<Unit> {
 }
 
 /// Sentences of a line, and parts of those that are too long.
-fn pieces(line: &str) -> Vec<Range<usize>> {
+fn pieces(line: &str, longest: usize) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut start = 0;
     // Where the current piece may be broken if it gets too long.
@@ -68,7 +80,7 @@ fn pieces(line: &str) -> Vec<Range<usize>> {
         if c.is_whitespace() || matches!(c, ',' | ';' | '}' | ']' | '，' | '、') {
             breakable = Some(end);
         }
-        if length >= LONG_UNIT {
+        if length >= longest {
             let cut = breakable.unwrap_or(end);
             pieces.push(start..cut);
             start = cut;

@@ -72,9 +72,8 @@ async fn research(args: Args) -> Result<ExitCode> {
         style,
         trace: args.trace.clone(),
         collab: thinker.collab.clone(),
-        rank: args.ways.rank_hits,
         findings,
-        ..AgentOptions::default()
+        ..args.ways.options()
     };
     let agent = ResearchAgent::new(thinker.llm.clone(), tools, options);
     let mut sink: Box<dyn EventSink> = match args.json {

@@ -13,8 +13,8 @@ use crate::Score;
 /// A policy, and what it has learned until now.
 pub(super) struct Arm {
     pub(super) policy: Policy,
-    /// Whether hits are ranked.
-    pub(super) rank: bool,
+    /// How the agent works, whoever takes its steps.
+    pub(super) agent: AgentOptions,
     pub(super) competence: Arc<Mutex<Competence>>,
     pub(super) calls: Arc<Calls>,
     pub(super) tools: Tools,
@@ -55,11 +55,10 @@ impl Arm {
                 competence: self.competence.clone(),
                 ..Collab::new(self.policy)
             }),
-            rank: self.rank,
             // The clock jumps to the next timer while a completion that is not recorded yet is
             // asked for, so any deadline would be over at once.
             rank_deadline: None,
-            ..AgentOptions::default()
+            ..self.agent.clone()
         };
         let agent = ResearchAgent::new(self.calls.clone(), self.tools.clone(), options);
         let begun = Instant::now();

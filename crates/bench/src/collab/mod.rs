@@ -20,7 +20,7 @@ mod steps;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use agentinfer_agent::{Corpus, Llm, Tools};
+use agentinfer_agent::{AgentOptions, Corpus, Llm, Tools};
 pub use agentinfer_collab::Policy;
 use agentinfer_runtime::Competences;
 
@@ -49,8 +49,8 @@ pub struct CollabOptions {
     pub n: Option<usize>,
     /// The policies; the first is what the others are compared with.
     pub arms: Vec<Policy>,
-    /// Whether the small model looks at the hits of a search before they are read.
-    pub rank: bool,
+    /// How the agent works, whoever takes its steps.
+    pub agent: AgentOptions,
     /// Where completions are recorded, and read if the file is there.
     pub calls: Option<PathBuf>,
     /// Where what is learned of the small model is kept, and read if the file is there; `serve` and
@@ -118,7 +118,7 @@ pub async fn collab(
         let competence = Arc::new(Mutex::new(known.clone()));
         let arm = Arm {
             policy: *policy,
-            rank: options.rank,
+            agent: options.agent.clone(),
             competence: competence.clone(),
             calls: calls.clone(),
             tools: tools.clone(),

@@ -67,6 +67,10 @@ pub const WHOLE_DOCUMENT_BYTES: usize = 10_000;
 /// Bytes of a document that are read with AgentCompress: the passages that matter.
 pub const PASSAGES_BYTES: usize = 2_400;
 
+/// Bytes of all documents together that the model reads at once with AgentCompress, unless told
+/// otherwise.
+pub const READING_BYTES: usize = 1_000;
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct ResearchOptions {
@@ -236,6 +240,7 @@ impl ResearchOptions {
             writer_findings,
             rank,
             rank_deadline,
+            reading_bytes,
             ..
         } = &self.agent;
         let reads = [
@@ -250,7 +255,7 @@ impl ResearchOptions {
             tasks: hash(format!("{tasks:?}")),
             documents: hash(self.documents.clone()),
             agent: format!(
-                "{} {style:?} {rounds} {reads:?} {rank} {rank_deadline:?}",
+                "{} {style:?} {rounds} {reads:?} {rank} {rank_deadline:?} {reading_bytes:?}",
                 self.policy
             ),
             competence: hash(format!("{:?}", self.competence)),
@@ -425,11 +430,12 @@ impl<'a> Experiment<'a> {
         let mut agent = AgentOptions {
             collab,
             document_bytes: PASSAGES_BYTES,
+            reading_bytes: self.options.agent.reading_bytes.or(Some(READING_BYTES)),
             ..self.options.agent.clone()
         };
         if !arm.has(Module::Compress) {
             agent.document_bytes = WHOLE_DOCUMENT_BYTES;
-            agent.rank = false;
+            (agent.rank, agent.reading_bytes) = (false, None);
             if let Style::Conversation(options) = &mut agent.style {
                 (options.compress, options.recall) = (None, false);
             }

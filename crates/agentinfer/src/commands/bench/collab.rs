@@ -92,7 +92,7 @@ async fn measure(args: Args) -> Result<()> {
         skip: args.questions.skip,
         n: args.questions.n,
         arms: or(args.arms, default_arms()?),
-        rank: args.ways.rank_hits,
+        agent: args.ways.options(),
         calls: args.calls,
         competence: args.collab_file,
         models: [tiers[0].name.clone(), tiers[1].name.clone()],

@@ -157,8 +157,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
         competence: competence(args.collab_file)?,
         agent: AgentOptions {
             style: args.style.style()?,
-            rank: args.ways.rank_hits,
-            ..AgentOptions::default()
+            ..args.ways.options()
         },
         record: args.record,
         traces: args.traces,
