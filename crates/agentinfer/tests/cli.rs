@@ -118,6 +118,10 @@ fn help_teaches() {
         ),
         (&["bench", "sched", "--help"], &["Examples:", "--out"]),
         (
+            &["bench", "scale", "--help"],
+            &["Examples:", "--pair", "--validate"],
+        ),
+        (
             &["report", "--help"],
             &["Examples:", "--json", "--out", "[default: report.html]"],
         ),
@@ -230,6 +234,29 @@ fn benchmarks_refuse_what_they_cannot_measure() {
         std::fs::write(&tasks, row).expect("writes");
         let args = [&research[..], &["--tasks", &tasks, "--arms", arms]].concat();
         let said = failure(home.path(), &args, 1);
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn many_sessions_are_simulated_and_drawn() {
+    let home = home();
+    let json = home.path().join("scale.json").display().to_string();
+    let args = ["bench", "scale", "--sessions", "2,4", "--scale", "0.3"];
+    let arms = ["--arms", "large_only,full", "--seeds", "1", "--json", &json];
+    let said = success(home.path(), &[&args[..], &arms].concat());
+    assert!(said.contains("large_only: nothing"), "{said}");
+    let page = home.path().join("page.html").display().to_string();
+    success(home.path(), &["report", &json, "--out", &page]);
+    let page = fs::read_to_string(&page).unwrap();
+    assert!(page.contains("What saturates first"), "{page}");
+
+    for (option, value, says) in [
+        ("--scale", "20", "--scale: must be above 0"),
+        ("--arms", "llama-server", "--arms: servers of others"),
+        ("--validate", "none.json", "none.json"),
+    ] {
+        let said = failure(home.path(), &["bench", "scale", option, value], 1);
         assert!(said.contains(says), "{said}");
     }
 }

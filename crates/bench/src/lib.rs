@@ -8,6 +8,7 @@
 //! | `research/` | the research agent over questions: our server with any modules, and peers |
 //! | `servers/` | servers that are measured: ours, and llama-server |
 //! | `sam/` | drafters on recorded sessions, without a model |
+//! | `scale/` | the arms of `research/` for up to a thousand sessions on simulated devices |
 //! | `sched/` | scheduling policies on simulated time, and on a real model for comparison |
 //! | `recorded.rs` | files of recorded sessions |
 //! | `program.rs` | peers' programs: how they are started, and how they end with us |
@@ -33,6 +34,7 @@ mod recorded;
 mod report;
 pub mod research;
 pub mod sam;
+pub mod scale;
 pub mod sched;
 mod score;
 mod scratch;

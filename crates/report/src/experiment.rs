@@ -336,5 +336,7 @@ pub(crate) fn arm_names(experiments: &[Experiment], runs: &[Run]) -> Palette {
         let sets = run.results.sets.iter().map(|row| row.arm.as_str());
         sets.chain(run.results.arms.iter().map(|row| row.arm.as_str()))
     });
-    Palette::of(answered.chain(played))
+    let simulated = runs.iter().flat_map(|run| &run.results.scale);
+    let simulated = simulated.map(|row| row.arm.as_str());
+    Palette::of(answered.chain(played).chain(simulated))
 }

@@ -10,7 +10,9 @@ use serde_json::error::Category;
 use crate::ReportError;
 
 /// The benches that can be shown.
-const BENCHES: [&str; 6] = ["research", "collab", "compress", "sched", "sam", "engine"];
+const BENCHES: [&str; 7] = [
+    "research", "collab", "compress", "sched", "scale", "sam", "engine",
+];
 
 /// A file that `agentinfer bench NAME --json FILE` wrote.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,8 @@ pub(crate) struct Results {
     pub(crate) sets: Vec<SetRow>,
     pub(crate) policies: Vec<PolicyRow>,
     pub(crate) validation: Vec<ValidationRow>,
+    pub(crate) scale: Vec<ScaleRow>,
+    pub(crate) first: Vec<FirstRow>,
     pub(crate) cases: Vec<CaseRow>,
     pub(crate) ratios: BTreeMap<String, Option<f64>>,
     pub(crate) speculation: Vec<SpeculationRow>,
@@ -296,6 +300,42 @@ pub(crate) struct ValidationRow {
     pub(crate) real_call_s: Option<f64>,
     pub(crate) simulated_hit_rate: Option<f64>,
     pub(crate) real_hit_rate: Option<f64>,
+}
+
+/// An arm simulated with so many sessions.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ScaleRow {
+    pub(crate) arm: String,
+    pub(crate) pair: String,
+    pub(crate) sessions: Option<f64>,
+    pub(crate) task_seconds_mean: Option<f64>,
+    pub(crate) tasks_per_hour: Option<f64>,
+    pub(crate) ttft_mean_s: Option<f64>,
+    pub(crate) hit_rate: Option<f64>,
+    pub(crate) large: LoadRow,
+    pub(crate) small: LoadRow,
+    pub(crate) first_saturated: String,
+    pub(crate) speedup: Option<f64>,
+    pub(crate) throughput: Option<f64>,
+}
+
+/// What a tier did, as shares of the time.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoadRow {
+    pub(crate) busy_share: Option<f64>,
+    pub(crate) cells_held_share: Option<f64>,
+}
+
+/// Where an arm saturates first.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FirstRow {
+    pub(crate) arm: String,
+    pub(crate) sessions: Option<f64>,
+    pub(crate) what: String,
+    pub(crate) reason: String,
 }
 
 /// A case of `engine` by one program.

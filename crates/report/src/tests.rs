@@ -8,6 +8,7 @@ const RESEARCH: &str = include_str!("../fixtures/research.json");
 const COLLAB: &str = include_str!("../fixtures/collab.json");
 const COMPRESS: &str = include_str!("../fixtures/compress.json");
 const SCHED: &str = include_str!("../fixtures/sched.json");
+const SCALE: &str = include_str!("../fixtures/scale.json");
 const SAM: &str = include_str!("../fixtures/sam.json");
 const ENGINE: &str = include_str!("../fixtures/engine.json");
 
@@ -76,6 +77,17 @@ fn each_kind_of_run_has_its_sections() {
             &["1.11× (0.902)", "4 sessions, pressure 2.5", "138", "72 %"],
         ),
         (
+            SCALE,
+            "about scale",
+            &[
+                "gpu pair, run 1",
+                "large memory",
+                "requests waited for KV cells",
+                "2.04×",
+                "full: 612 an hour, 64 sessions",
+            ],
+        ),
+        (
             SAM,
             "about headline acceptance",
             &["corpus empty at first", "arctic", "1.09×"],
@@ -102,9 +114,9 @@ fn each_kind_of_run_has_its_sections() {
 
 #[test]
 fn all_kinds_make_one_page() {
-    let page = drawn(&[RESEARCH, COLLAB, COMPRESS, SCHED, SAM, ENGINE]);
-    assert_eq!(sections(&page).len(), 15);
-    assert!(page.contains("6 runs of agentinfer bench research, collab, compress, sched"));
+    let page = drawn(&[RESEARCH, COLLAB, COMPRESS, SCHED, SCALE, SAM, ENGINE]);
+    assert_eq!(sections(&page).len(), 16);
+    assert!(page.contains("7 runs of agentinfer bench research, collab, compress, sched, scale"));
     // Nothing is fetched.
     for outside in ["http://", "https://", "src=\"", "url("] {
         assert!(!page.contains(outside), "{outside}");
@@ -180,7 +192,7 @@ fn what_is_missing_is_left_out() {
         serde_json::json!({"arms": [{"arm": "a", "tasks": 0, "tasks_per_hour": 0, "f1": 0}],
             "comparisons": [{}], "bound": {}, "steps": [{}]}),
         serde_json::json!({"sets": [{}, {"mode": "cold"}], "policies": [{}], "validation": [{}],
-            "cases": [{}], "ratios": {"a": null}, "speculation": [{}], "engine": null}),
+            "scale": [{}], "first": [{}], "cases": [{}], "ratios": {"a": null}, "speculation": [{}], "engine": null}),
         serde_json::json!({"new": {"key": [1]}}),
     ] {
         let page = drawn(&[&with_results(results)]);

@@ -4,6 +4,7 @@ mod collab;
 mod compress;
 mod research;
 mod sam;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Engine(EngineArgs),
     Research(Box<research::Args>),
     Sam(sam::Args),
+    Scale(Box<scale::Args>),
     Sched(SchedArgs),
 }
 
@@ -197,6 +199,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Engine(args) => wait(engine(args)),
         Command::Research(args) => wait(research::run(*args)),
         Command::Sam(args) => wait(sam::run(args)),
+        Command::Scale(args) => scale::run(*args),
         Command::Sched(args) => wait(sched(args)),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -138,7 +138,7 @@ impl Arm {
     }
 
     /// The program whose arm it is, where that is not ours.
-    pub(super) fn peer(&self) -> Option<&'static str> {
+    pub(crate) fn peer(&self) -> Option<&'static str> {
         match self.who {
             Who::Peer(_) => Some("llama-server"),
             Who::Running => Some("server"),

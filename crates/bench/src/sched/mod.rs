@@ -21,11 +21,14 @@ pub use agentinfer_engine::PolicySpec;
 pub use contender::Contender;
 pub use options::SchedOptions;
 pub use real::{RealOptions, ValidationRow};
+pub(crate) use replay::Flight;
 use replay::replay_traced;
 pub use replay::{SimulatedServer, replay};
 pub use results::{CurveRow, SchedResults, SchedRow, TraceRow};
+pub(crate) use script::{CallId, Script};
 pub use script::{CallOutcome, Outcome};
 pub use trace::Trace;
+pub(crate) use workload::{ARRIVAL_SECONDS, words};
 pub use workload::{Call, Prefix, Session, Workload};
 
 use crate::BenchError;

@@ -56,10 +56,11 @@ impl SimulatedServer {
 }
 
 /// A request on its way.
-struct Flight {
+pub(crate) struct Flight {
     completion: Completion,
-    id: CallId,
-    generated: Vec<Token>,
+    pub(crate) id: CallId,
+    /// What it has said so far.
+    pub(crate) generated: Vec<Token>,
 }
 
 /// A workload in the middle of being played.
@@ -209,11 +210,7 @@ impl<'a> Player<'a> {
         if let Some(oracle) = &mut self.oracle {
             oracle.submitted(completion.id(), due.id);
         }
-        self.flights.push(Flight {
-            completion,
-            id: due.id,
-            generated: Vec::new(),
-        });
+        self.flights.push(Flight::new(completion, due.id));
         Ok(())
     }
 
@@ -221,7 +218,12 @@ impl<'a> Player<'a> {
     fn collect(&mut self) -> Result<(), BenchError> {
         let mut index = 0;
         while index < self.flights.len() {
-            match self.flights[index].take(self.oracle.as_mut())? {
+            let flight = &mut self.flights[index];
+            let (started, end) = flight.take()?;
+            if let Some(oracle) = self.oracle.as_mut().filter(|_| started) {
+                oracle.admitted(flight.completion.id());
+            }
+            match end {
                 Some(finish) => {
                     let flight = self.flights.remove(index);
                     let now = self.engine.model_mut().now();
@@ -236,8 +238,16 @@ impl<'a> Player<'a> {
 }
 
 impl Flight {
-    /// Takes what has come; the report if that is the end.
-    fn take(&mut self, oracle: Option<&mut Oracle<'_>>) -> Result<Option<Finish>, BenchError> {
+    pub(crate) fn new(completion: Completion, id: CallId) -> Self {
+        Self {
+            completion,
+            id,
+            generated: Vec::new(),
+        }
+    }
+
+    /// Takes what has come: whether it was admitted, and the report if that is the end.
+    pub(crate) fn take(&mut self) -> Result<(bool, Option<Finish>), BenchError> {
         let mut started = false;
         let mut end = None;
         while let Some(event) = self.completion.try_next() {
@@ -248,10 +258,7 @@ impl Flight {
                 Event::Failed(error) => return Err(error.into()),
             }
         }
-        if let Some(oracle) = oracle.filter(|_| started) {
-            oracle.admitted(self.completion.id());
-        }
-        Ok(end)
+        Ok((started, end))
     }
 }
 

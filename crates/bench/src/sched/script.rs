@@ -41,7 +41,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Prompt tokens that were resident, by all prompt tokens.
-    pub(super) fn hit_rate(&self) -> f64 {
+    pub(crate) fn hit_rate(&self) -> f64 {
         let cached = self.calls.iter().map(|call| f64::from(call.cached_tokens));
         let prompts = self.calls.iter().map(|call| f64::from(call.prompt_tokens));
         cached.sum::<f64>() / prompts.sum::<f64>()
@@ -49,16 +49,16 @@ impl Outcome {
 }
 
 /// A call of a workload: indices of its session and of the call in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CallId {
-    pub(super) session: usize,
-    pub(super) call: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CallId {
+    pub(crate) session: usize,
+    pub(crate) call: usize,
 }
 
 /// A call that is to be made.
-pub(super) struct Due {
-    pub(super) id: CallId,
-    pub(super) request: Request,
+pub(crate) struct Due {
+    pub(crate) id: CallId,
+    pub(crate) request: Request,
 }
 
 /// A call's state.
@@ -79,7 +79,7 @@ struct Live {
 }
 
 /// A workload in the middle of being played.
-pub(super) struct Script<'a> {
+pub(crate) struct Script<'a> {
     workload: &'a Workload,
     /// Words are taken modulo this.
     words: u32,
@@ -93,7 +93,7 @@ pub(super) struct Script<'a> {
 
 impl<'a> Script<'a> {
     /// The beginning of a workload whose words become tokens below `words`.
-    pub(super) fn new(workload: &'a Workload, words: u32) -> Self {
+    pub(crate) fn new(workload: &'a Workload, words: u32) -> Self {
         let sessions = &workload.sessions;
         let mut script = Self {
             workload,
@@ -133,7 +133,7 @@ impl<'a> Script<'a> {
     }
 
     /// The calls that are due by `now`; each is given out once.
-    pub(super) fn ready(&mut self, now: f64) -> Vec<Due> {
+    pub(crate) fn ready(&mut self, now: f64) -> Vec<Due> {
         let due = std::mem::take(&mut self.due);
         let (ready, later) = due
             .into_iter()
@@ -144,7 +144,7 @@ impl<'a> Script<'a> {
     }
 
     /// When the next call is due that waits for nothing else.
-    pub(super) fn next_due(&self) -> Option<f64> {
+    pub(crate) fn next_due(&self) -> Option<f64> {
         let due = self.due.iter().map(|id| self.live[id.session][id.call].due);
         due.min_by(f64::total_cmp)
     }
@@ -178,7 +178,7 @@ impl<'a> Script<'a> {
     }
 
     /// Takes the end of a call at `now`, and what it generated.
-    pub(super) fn ended(&mut self, id: CallId, generated: &[Token], finish: &Finish, now: f64) {
+    pub(crate) fn ended(&mut self, id: CallId, generated: &[Token], finish: &Finish, now: f64) {
         let session = &self.workload.sessions[id.session];
         let call = &session.calls[id.call];
         // The last token generated was never computed itself.
@@ -258,7 +258,7 @@ impl<'a> Script<'a> {
     }
 
     /// What the workload experienced, when all is over at `now`.
-    pub(super) fn finish(self, now: f64) -> Outcome {
+    pub(crate) fn finish(self, now: f64) -> Outcome {
         Outcome {
             seconds: now,
             ..self.outcome

@@ -105,7 +105,7 @@ pub struct Workload {
 }
 
 /// Sessions arrive within so many seconds of each other.
-const ARRIVAL_SECONDS: f64 = 20.0;
+pub(crate) const ARRIVAL_SECONDS: f64 = 20.0;
 
 impl Workload {
     /// Sessions of a pool, chosen and arriving at random. A session that is taken again, because
@@ -177,7 +177,7 @@ impl Workload {
 }
 
 /// So many random words.
-pub(super) fn words(random: &mut Rng, count: usize) -> Vec<u32> {
+pub(crate) fn words(random: &mut Rng, count: usize) -> Vec<u32> {
     (0..count).map(|_| random.u32(..)).collect()
 }
 

@@ -104,7 +104,7 @@ fn draw_plane(report: &Report, experiment: &Experiment, load: Option<f64>, out: 
     }
     out.close("svg");
     out.close("div");
-    legend(report, &points, out);
+    legend_of(report, points.iter().map(|point| point.arm.name()), out);
 }
 
 /// The most seconds of a plane, and its least and most F1, with room around the points.
@@ -148,17 +148,19 @@ fn draw_ends(
 
 fn draw_point(report: &Report, point: &Point<'_>, x: &str, y: &str, out: &mut Markup) {
     let name = point.arm.name();
+    let (seconds, f1) = (show::short(point.seconds), show::score(point.f1));
+    let title = format!("{name}: {seconds} s, F1 {f1}");
+    dot(report, name, &title, (x, y), out);
+}
+
+/// The mark of an arm at a place of a plot.
+pub(super) fn dot(report: &Report, arm: &str, title: &str, (x, y): (&str, &str), out: &mut Markup) {
     out.open("g", &[("class", &"point")]);
-    let seconds = show::short(point.seconds);
-    out.element(
-        "title",
-        &[],
-        format!("{name}: {seconds} s, F1 {}", show::score(point.f1)),
-    );
+    out.element("title", &[], title);
     out.open(
         "circle",
         &[
-            ("class", &report.arms.class(name)),
+            ("class", &report.arms.class(arm)),
             ("cx", &x),
             ("cy", &y),
             ("r", &"10"),
@@ -174,25 +176,30 @@ fn draw_point(report: &Report, point: &Point<'_>, x: &str, y: &str, out: &mut Ma
             ("dy", &"4"),
             ("text-anchor", &"middle"),
         ],
-        report.arms.number(name),
+        report.arms.number(arm),
     );
     out.close("g");
 }
 
-fn legend(report: &Report, points: &[Point<'_>], out: &mut Markup) {
+/// The marks and names of the arms of a plot.
+pub(super) fn legend_of<'a>(
+    report: &Report,
+    arms: impl Iterator<Item = &'a str>,
+    out: &mut Markup,
+) {
     out.open("ul", &[("class", &"legend")]);
-    for point in points {
+    for arm in arms {
         out.open("li", &[]);
-        report.arms.tag(point.arm.name()).write(out);
-        out.text(point.arm.name());
+        report.arms.tag(arm).write(out);
+        out.text(arm);
         out.close("li");
     }
     out.close("ul");
 }
 
-type Place<'a> = (&'a dyn std::fmt::Display, &'a dyn std::fmt::Display);
+pub(super) type Place<'a> = (&'a dyn std::fmt::Display, &'a dyn std::fmt::Display);
 
-fn line(out: &mut Markup, class: &str, from: Place<'_>, to: Place<'_>) {
+pub(super) fn line(out: &mut Markup, class: &str, from: Place<'_>, to: Place<'_>) {
     out.open(
         "line",
         &[
@@ -206,7 +213,7 @@ fn line(out: &mut Markup, class: &str, from: Place<'_>, to: Place<'_>) {
     out.close("line");
 }
 
-fn text(out: &mut Markup, x: &str, y: &str, anchor: &str, text: &str) {
+pub(super) fn text(out: &mut Markup, x: &str, y: &str, anchor: &str, text: &str) {
     out.element(
         "text",
         &[("x", &x), ("y", &y), ("dy", &"4"), ("text-anchor", &anchor)],

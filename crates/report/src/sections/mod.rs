@@ -10,6 +10,7 @@ mod headline;
 mod ladder;
 mod lanes;
 mod paper;
+mod scale;
 mod sched;
 mod spent;
 mod tasks;
@@ -22,7 +23,7 @@ use crate::show;
 type Draw = fn(&Report, &mut Markup);
 
 /// Place, title and content of the sections, in reading order.
-pub(crate) const SECTIONS: [(&str, &str, Draw); 15] = [
+pub(crate) const SECTIONS: [(&str, &str, Draw); 16] = [
     ("about", "What was measured", about::draw),
     ("headline", "Headline figures", headline::draw),
     ("ladder", "The ladder of modules", ladder::draw),
@@ -43,6 +44,7 @@ pub(crate) const SECTIONS: [(&str, &str, Draw); 15] = [
         compress::draw,
     ),
     ("sched", "Scheduling policies", sched::draw),
+    ("scale", "Many sessions, simulated", scale::draw),
     ("engine", "Engine beside its peers", engine::draw),
     ("steps", "Steps that both models took", answers::draw_steps),
     ("questions", "Question by question", tasks::draw),
