@@ -10,8 +10,7 @@ use super::validate::RealRow;
 use crate::sched::CallOutcome;
 use crate::statistics::{half_interval, mean};
 
-/// From this share of the time on, what a tier spends it on counts as saturated: twice the load
-/// would then take at least half as long again.
+/// From this share of the time on, what takes it counts as saturated.
 const SATURATED: f64 = 0.5;
 
 /// What is said where nothing is saturated.
