@@ -23,20 +23,22 @@ pub(crate) struct Unit {
 
 /// The units of a text in order: all of it that is not white space.
 pub(crate) fn units(text: &str) -> Vec<Unit> {
-    parts(text, LONG_UNIT)
+    parts(text, LONG_UNIT, LONG_UNIT)
 }
 
-/// Lines and the sentences of long ones, in order; only very long sentences are in parts.
+/// The sentences of a text in order, and what stands on lines of its own; only very long sentences
+/// are in parts.
 pub(crate) fn sentences(text: &str) -> Vec<Unit> {
-    parts(text, LONG_SENTENCE)
+    parts(text, 0, LONG_SENTENCE)
 }
 
-/// Lines, in parts of at most about `longest` bytes where they are longer.
-fn parts(text: &str, longest: usize) -> Vec<Unit> {
+/// Lines of at most `short` bytes, and the sentences of longer ones, in parts of at most about
+/// `longest` bytes.
+fn parts(text: &str, short: usize, longest: usize) -> Vec<Unit> {
     let mut units = Vec::new();
     let mut start = 0;
     for (line, content) in text.split('\n').enumerate() {
-        let pieces = match content.len() <= LONG_UNIT {
+        let pieces = match content.len() <= short {
             true => std::iter::once(0..content.len()).collect(),
             false => pieces(content, longest),
         };

@@ -69,7 +69,7 @@ pub const PASSAGES_BYTES: usize = 2_400;
 
 /// Bytes of all documents together that the model reads at once with AgentCompress, unless told
 /// otherwise.
-pub const READING_BYTES: usize = 1_000;
+pub const READING_BYTES: usize = 1_200;
 
 /// What to measure.
 #[derive(Clone, Debug)]
