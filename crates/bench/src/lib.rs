@@ -10,6 +10,7 @@
 //! | `sam/` | drafters on recorded sessions, without a model |
 //! | `scale/` | the arms of `research/` for up to a thousand sessions on simulated devices |
 //! | `sched/` | scheduling policies on simulated time, and on a real model for comparison |
+//! | `acceptance.rs` | drafted tokens by source and position |
 //! | `recorded.rs` | files of recorded sessions |
 //! | `program.rs` | peers' programs: how they are started, and how they end with us |
 //! | `scratch.rs` | folders for what is of no use afterwards |
@@ -24,6 +25,7 @@
 //! assert_eq!((score.em, score.f1), (0.0, 0.8));
 //! ```
 
+mod acceptance;
 pub mod collab;
 pub mod compress;
 pub mod decisions;

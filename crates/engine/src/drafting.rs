@@ -1,6 +1,8 @@
 //! Which drafted tokens a step verifies, and what is learned from it.
 
-use agentinfer_sam::{Budget, Draft, Load, MOST_TOKENS, Outcome, Speculation, StepCurve};
+use agentinfer_sam::{
+    Budget, Draft, DraftSource, Load, MOST_TOKENS, Outcome, Speculation, StepCurve, fates,
+};
 
 use crate::pace::Work;
 use crate::planning::Turn;
@@ -145,6 +147,7 @@ impl<M: Model> Engine<M> {
             sequence.draft.extend(guesses.map(|(place, &token)| Guess {
                 token,
                 probability: self.drafting.budget.forced_probability(place == last),
+                source: DraftSource::Forced,
             }));
             sequence.forced = Forced {
                 tokens: sequence.draft.len(),
@@ -198,6 +201,9 @@ impl<M: Model> Engine<M> {
         add(&self.stats.drafted_tokens, draft.len() as u64);
         add(&self.stats.forced_tokens, forced as u64);
         add(&self.stats.accepted_tokens, accepted as u64);
+        for fate in fates(draft, accepted, refused) {
+            self.stats.acceptance.note(fate);
+        }
         self.drafting.accepted += accepted;
         let within = sequence.forced.within;
         let draft = as_draft(sequence, draft);

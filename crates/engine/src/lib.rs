@@ -61,7 +61,8 @@ pub mod trace;
 mod vocabulary;
 
 pub use agentinfer_sam::{
-    AgentSam, Drafter, Guess, NoDrafts, Origin, PaperLimits, Speculation, StepCurve, Token,
+    Acceptance, AgentSam, DraftSource, Drafter, Guess, NoDrafts, Origin, PaperLimits, Speculation,
+    StepCurve, Tally, Token,
 };
 pub use agentinfer_sched::PolicySpec;
 pub use constraint::ConstraintFactory;
@@ -74,6 +75,6 @@ pub use model::{Batch, Entry, Model, ModelError, ModelLimits, SequenceId, TILE};
 pub use outlook::{Outlook, RunningRequest, WaitingRequest};
 pub use request::{Constraint, Hints, Request, Sampling};
 pub use sim::{LatencyCurve, SimModel, SimVocabulary};
-pub use stats::{EngineStats, StatsSnapshot};
+pub use stats::{AcceptanceCounters, EngineStats, StatsSnapshot};
 pub use step::Progress;
 pub use vocabulary::Vocabulary;

@@ -2,25 +2,38 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use agentinfer_sam::{Acceptance, DraftSource, Fate, Tally};
+
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Running counters, written by the engine's thread and read by anybody at any time.
         #[derive(Debug, Default)]
-        pub struct EngineStats { $($(#[$doc])* pub $name: AtomicU64,)* }
+        pub struct EngineStats {
+            $($(#[$doc])* pub $name: AtomicU64,)*
+            /// Draft tokens by source and position.
+            pub acceptance: AcceptanceCounters,
+        }
 
         /// The counters at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct StatsSnapshot { $($(#[$doc])* pub $name: u64,)* }
+        pub struct StatsSnapshot {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Draft tokens by source and position.
+            pub acceptance: Acceptance,
+        }
 
         impl EngineStats {
             /// Reads all counters (each atomically, not all at the same instant).
             pub fn snapshot(&self) -> StatsSnapshot {
-                StatsSnapshot { $($name: self.$name.load(Relaxed),)* }
+                StatsSnapshot {
+                    $($name: self.$name.load(Relaxed),)*
+                    acceptance: self.acceptance.snapshot(),
+                }
             }
         }
 
         impl StatsSnapshot {
-            /// Name and value of every counter, in order of declaration.
+            /// Name and value of every counter that stands for itself, in order of declaration.
             pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -110,6 +123,41 @@ stats! {
     cells_idle,
     /// Idle sequences resident now.
     resident_sequences,
+}
+
+/// The counters of an [`Acceptance`].
+#[derive(Debug, Default)]
+pub struct AcceptanceCounters([[TallyCounters; Acceptance::LAST]; DraftSource::ALL.len()]);
+
+#[derive(Debug, Default)]
+struct TallyCounters {
+    drafted: AtomicU64,
+    tested: AtomicU64,
+    accepted: AtomicU64,
+}
+
+impl AcceptanceCounters {
+    /// Counts a drafted token.
+    pub(crate) fn note(&self, fate: Fate) {
+        let counters = &self.0[fate.source as usize][fate.position - 1];
+        add(&counters.drafted, 1);
+        add(&counters.tested, u64::from(fate.tested));
+        add(&counters.accepted, u64::from(fate.accepted));
+    }
+
+    fn snapshot(&self) -> Acceptance {
+        let mut acceptance = Acceptance::default();
+        for (source, counters) in DraftSource::ALL.into_iter().zip(&self.0) {
+            for (index, counters) in counters.iter().enumerate() {
+                *acceptance.tally_mut(source, index + 1) = Tally {
+                    drafted: counters.drafted.load(Relaxed),
+                    tested: counters.tested.load(Relaxed),
+                    accepted: counters.accepted.load(Relaxed),
+                };
+            }
+        }
+        acceptance
+    }
 }
 
 /// Adds to a counter.

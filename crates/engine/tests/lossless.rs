@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Batch, Completion, Constraint, Drafter, Engine, EngineHandle, EngineOptions, Event, Finish,
-    FinishReason, Guess, Hints, LatencyCurve, Model, ModelError, ModelLimits, Origin, PolicySpec,
-    Progress, Request, Sampling, SequenceId, SimModel, SimVocabulary, Speculation, Token,
-    TokenEvent,
+    Batch, Completion, Constraint, DraftSource, Drafter, Engine, EngineHandle, EngineOptions,
+    Event, Finish, FinishReason, Guess, Hints, LatencyCurve, Model, ModelError, ModelLimits,
+    Origin, PolicySpec, Progress, Request, Sampling, SequenceId, SimModel, SimVocabulary,
+    Speculation, Token, TokenEvent,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -95,6 +95,7 @@ impl Drafter for Oracle {
                     token
                 },
                 probability: [0.99, 0.9, 1.0, 0.6, 0.8, 0.05, 0.97][place % 7],
+                source: DraftSource::ALL[place % 3],
             }));
         }
     }

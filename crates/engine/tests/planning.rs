@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Batch, Completion, Drafter, Engine, EngineOptions, Event, Guess, LatencyCurve, Model,
-    ModelError, ModelLimits, Origin, PolicySpec, Progress, Request, SequenceId, SimModel,
+    Batch, Completion, DraftSource, Drafter, Engine, EngineOptions, Event, Guess, LatencyCurve,
+    Model, ModelError, ModelLimits, Origin, PolicySpec, Progress, Request, SequenceId, SimModel,
     SimVocabulary, Token,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -73,6 +73,7 @@ impl Drafter for Constant {
         let letters = [97, 98, 99].map(|token| Guess {
             token,
             probability: 0.5,
+            source: DraftSource::default(),
         });
         draft.extend(letters.into_iter().take(limit));
     }

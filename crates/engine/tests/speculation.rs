@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentinfer_engine::{
-    Completion, Constraint, Drafter, Engine, EngineOptions, Event, Finish, Guess, LatencyCurve,
-    Model, ModelLimits, Origin, Progress, Request, Sampling, SimModel, SimVocabulary, Speculation,
-    StatsSnapshot, Token,
+    Completion, Constraint, DraftSource, Drafter, Engine, EngineOptions, Event, Finish, Guess,
+    LatencyCurve, Model, ModelLimits, Origin, Progress, Request, Sampling, SimModel, SimVocabulary,
+    Speculation, StatsSnapshot, Token,
 };
 use serde_json::json;
 
@@ -83,6 +83,7 @@ impl Drafter for Erring {
             draft.push(Guess {
                 token: if right { token } else { token ^ 1 },
                 probability: self.claims,
+                source: DraftSource::Corpus,
             });
         }
     }
@@ -136,6 +137,7 @@ fn drafts_never_cost_time_and_save_it_where_they_are_good() {
             }
             assert!(seconds * faster <= off, "{name}: {:.3}", off / seconds);
             predictions_hold(&engine.stats(), &name);
+            counts_add_up(&engine.stats(), DraftSource::Corpus, &name);
         }
     }
 }
@@ -152,6 +154,29 @@ fn predictions_hold(stats: &StatsSnapshot, name: &str) {
             (ratio - 1.0).abs() < 0.1,
             "{name}: {expected} of {accepted}"
         );
+    }
+}
+
+/// What is counted by source and position is what is counted in all, and each position's tokens
+/// were put to the test as often as all before them were accepted, or less where a sequence had
+/// ended.
+fn counts_add_up(stats: &StatsSnapshot, source: DraftSource, name: &str) {
+    let total = stats.acceptance.total();
+    let counted = (total.drafted, total.accepted);
+    let expected = (stats.drafted_tokens, stats.accepted_tokens);
+    assert_eq!(counted, expected, "{name}");
+    let tallies: Vec<_> = stats.acceptance.tallies().collect();
+    assert!(
+        tallies.iter().all(|it| it.0 == source),
+        "{name}: {tallies:?}"
+    );
+    for pair in tallies.windows(2) {
+        let (one, next) = (pair[0].2, pair[1].2);
+        // The last position is that of all later ones.
+        let apart = pair[1].1 <= 8;
+        assert!(!apart || next.drafted <= one.drafted, "{name}: {tallies:?}");
+        assert!(!apart || next.tested <= one.accepted, "{name}: {tallies:?}");
+        assert!(one.accepted <= one.tested && one.tested <= one.drafted);
     }
 }
 
@@ -238,6 +263,7 @@ fn what_a_grammar_forces_is_not_decoded_step_by_step() {
         let decoded = stats.drafted_tokens - stats.accepted_tokens;
         assert!(decoded <= requests.len() as u64, "{name}: {stats:?}");
         assert_eq!(stats.forced_tokens, stats.drafted_tokens, "{name}");
+        counts_add_up(&stats, DraftSource::Forced, name);
     }
 }
 
@@ -252,6 +278,7 @@ impl Drafter for Letters {
         let letters = (0..limit as u64).map(|place| Guess {
             token: b'a' as Token + ((id + place) % 3) as Token,
             probability: 0.8,
+            source: DraftSource::default(),
         });
         draft.extend(letters);
     }

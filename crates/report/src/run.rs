@@ -116,6 +116,8 @@ pub(crate) struct ArmRow {
     pub(crate) seconds: Option<BTreeMap<String, f64>>,
     /// Sums by kind of token.
     pub(crate) tokens: Option<BTreeMap<String, f64>>,
+    /// What became of drafts.
+    pub(crate) acceptance: Vec<AcceptanceRow>,
     /// To the first arm, with the ends of its interval; older files have it here.
     pub(crate) f1_difference: Option<[f64; 3]>,
     /// The first arm's time by this one's, with the ends of its interval.
@@ -263,6 +265,7 @@ pub(crate) struct SetRow {
     pub(crate) gain_by_peer: Option<f64>,
     pub(crate) draft_us_p50: Option<f64>,
     pub(crate) draft_us_p99: Option<f64>,
+    pub(crate) acceptance: Vec<AcceptanceRow>,
 }
 
 /// A scheduling policy on one workload.
@@ -360,6 +363,19 @@ pub(crate) struct SpeculationRow {
     pub(crate) drafted_tokens: Option<f64>,
     pub(crate) accepted_tokens: Option<f64>,
     pub(crate) expected_accepted_tokens: Option<f64>,
+    pub(crate) acceptance: Vec<AcceptanceRow>,
+}
+
+/// Drafted tokens of one source at one position of their drafts; 9 stands for all later ones, too.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct AcceptanceRow {
+    pub(crate) source: String,
+    pub(crate) position: f64,
+    pub(crate) drafted: f64,
+    /// Of these, those whose predecessors were all accepted.
+    pub(crate) tested: f64,
+    pub(crate) accepted: f64,
 }
 
 impl Run {

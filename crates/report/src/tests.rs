@@ -79,7 +79,13 @@ fn each_kind_of_run_has_its_sections() {
         (
             SAM,
             "about headline acceptance",
-            &["corpus empty at first", "arctic", "1.09×"],
+            &[
+                "corpus empty at first",
+                "arctic",
+                "1.09×",
+                "45 % of 3,800",
+                "longest draft 16",
+            ],
         ),
         (
             ENGINE,
@@ -89,6 +95,7 @@ fn each_kind_of_run_has_its_sections() {
                 "0.90×",
                 "1.26× (−20.7 %)",
                 "1.50×",
+                "89 % of 27",
                 "llama-server -m test.gguf",
             ],
         ),
@@ -98,6 +105,45 @@ fn each_kind_of_run_has_its_sections() {
         for figure in figures {
             assert!(page.contains(figure), "{expected} lack {figure}");
         }
+    }
+}
+
+/// `value` without this key, wherever it stands.
+fn without(value: &mut serde_json::Value, key: &str) {
+    match value {
+        serde_json::Value::Object(members) => {
+            members.remove(key);
+            members.values_mut().for_each(|it| without(it, key));
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|it| without(it, key)),
+        _ => {}
+    }
+}
+
+#[test]
+fn positions_of_drafts_are_shown_where_files_have_them() {
+    const CAPTION: &str = "<caption>Accepted of those put to the test";
+    for (text, tables, plots) in [(SAM, 1, 1), (ENGINE, 1, 0), (COMPRESS, 0, 0)] {
+        let page = drawn(&[text]);
+        assert_eq!(page.matches(CAPTION).count(), tables);
+        assert_eq!(page.matches("<h4>Accepted of those put").count(), plots);
+        let mut older: serde_json::Value = text.parse().expect("JSON");
+        without(&mut older, "acceptance");
+        let older = drawn(&[&older.to_string()]);
+        assert!(!older.contains(CAPTION));
+        assert_eq!(sections(&older), sections(&page));
+    }
+    let row = serde_json::json!({"source": "corpus", "position": 1, "drafted": 80, "tested": 60,
+        "accepted": 45});
+    let arm = serde_json::json!({"arm": "full", "sessions": 4, "f1": 0.5, "acceptance": [row]});
+    let page = drawn(&[&with_results(serde_json::json!({"arms": [arm]}))]);
+    assert!(sections(&page).contains(&"acceptance"));
+    for shown in [
+        "75 % of 60",
+        "1 full, sessions 4",
+        "While questions were answered, run 1",
+    ] {
+        assert!(page.contains(shown), "{shown}");
     }
 }
 
@@ -177,6 +223,8 @@ proptest! {
                 "machine": {"cpu": text, "features": text}, "models": {text: {"path": "p"}},
                 "results": {"arms": [row, other], "tasks": [task], "lanes": [lane], "steps": [step],
                     "cases": [{"case": text, "arm": text, "unit": text, "median": 1.0}],
+                    "speculation": [{"case": text, "arm": text, "acceptance": [{"source": text,
+                        "position": 1, "drafted": 9, "tested": 30, "accepted": 3}]}],
                     "commands": {text: text}}});
             drawn(&[&run.to_string()])
         };
@@ -197,7 +245,7 @@ fn what_is_missing_is_left_out() {
             "comparisons": [{}], "bound": {}, "steps": [{}]}),
         serde_json::json!({"sets": [{}, {"mode": "cold"}], "policies": [{}], "validation": [{}],
             "scale": [{}], "first": [{}], "cases": [{}], "ratios": {"a": null},
-            "speculation": [{}], "engine": null}),
+            "speculation": [{"acceptance": [{}]}], "engine": null}),
         serde_json::json!({"new": {"key": [1]}}),
     ] {
         let page = drawn(&[&with_results(results)]);

@@ -92,7 +92,9 @@ mod view;
 mod warm;
 
 pub use agentinfer_collab::{Policy, Tier};
-pub use agentinfer_engine::{EngineError, EngineOptions, Finish, StatsSnapshot};
+pub use agentinfer_engine::{
+    Acceptance, DraftSource, EngineError, EngineOptions, Finish, StatsSnapshot, Tally,
+};
 pub use agentinfer_llama::{LlamaError, LlamaOptions};
 pub use agentinfer_memory::{Stats as CorpusStats, StoreLimits, StoreStats};
 pub use auto::AUTO;

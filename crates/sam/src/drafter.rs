@@ -294,20 +294,20 @@ impl Drafter for AgentSam {
         for _ in 0..limit.min(MOST_GUESSES) {
             let mut prediction = Prediction::default();
             let top = walk.predict(&self.predictor, &mut prediction);
-            let Some((token, probability)) = top else {
+            let Some(guess) = top else {
                 break;
             };
             proposal.predictions.push(prediction);
-            reached *= probability;
+            reached *= guess.probability;
             if reached < least {
                 break;
             }
-            draft.push(Guess { token, probability });
-            proposal.tokens.push(token);
-            if self.ends.contains(&token) {
+            draft.push(guess);
+            proposal.tokens.push(guess.token);
+            if self.ends.contains(&guess.token) {
                 break;
             }
-            walk.advance(token);
+            walk.advance(guess.token);
         }
     }
 
@@ -358,7 +358,7 @@ impl Walk<'_> {
         }
     }
 
-    fn predict(&self, by: &Predictor, prediction: &mut Prediction) -> Option<(Token, f32)> {
+    fn predict(&self, by: &Predictor, prediction: &mut Prediction) -> Option<Guess> {
         let session = self.session.view(self.cursor);
         let sparse = self.sparse.view(self.owner, self.tail);
         by.predict([&session, &*self.past, &sparse], prediction)

@@ -18,6 +18,7 @@
 //! assert_eq!(tokens, [7, 8]);
 //! ```
 
+mod acceptance;
 mod automaton;
 mod budget;
 mod corpus;
@@ -29,6 +30,7 @@ pub mod segment;
 mod session;
 mod sparse;
 
+pub use acceptance::{Acceptance, DraftSource, Fate, Tally, fates};
 pub use automaton::{Automaton, State};
 pub use budget::{Budget, Draft, Load, MOST_TOKENS, Outcome, PaperLimits, Speculation, StepCurve};
 pub use corpus::{
@@ -51,6 +53,8 @@ pub struct Guess {
     pub token: Token,
     /// How probable it is that the model says it, given that it said the guesses before: 0 to 1.
     pub probability: f32,
+    /// What speaks most for it.
+    pub source: DraftSource,
 }
 
 /// Where a sequence comes from.

@@ -7,12 +7,13 @@
 //! Context Models for Lossless Data Compression", 2005) for tokens instead of bits. So a single
 //! occurrence is as certain as single occurrences have proved to be, here and lately.
 
-use crate::Token;
+use crate::{DraftSource, Guess, Token};
 
 /// Contexts of a source, at most. Six did not guess better than three.
 pub(crate) const CONTEXTS: usize = 3;
 
-/// Sources: what was said in the session, in past sessions, and in similar contexts.
+/// Sources: what was said in the session, in past sessions, and in similar contexts; in the order of
+/// [`DraftSource::ALL`].
 pub(crate) const SOURCES: usize = 3;
 
 /// Probabilities that are mixed, and a constant.
@@ -76,6 +77,8 @@ pub(crate) struct Prediction {
 struct Candidate {
     token: Token,
     probability: f32,
+    /// In which of the sources it came before, a bit for each.
+    sources: u8,
     /// What each of the two mixers alone says.
     opinions: [f32; 2],
     /// Which of the weights by shares were used.
@@ -126,6 +129,7 @@ impl Default for Candidate {
         Self {
             token: 0,
             probability: 0.0,
+            sources: 0,
             opinions: [0.0; 2],
             shares: 0,
             entries: [UNUSED; INPUTS - 1],
@@ -210,7 +214,7 @@ impl Predictor {
         &self,
         sources: [&dyn Source; SOURCES],
         prediction: &mut Prediction,
-    ) -> Option<(Token, f32)> {
+    ) -> Option<Guess> {
         prediction.count = 0;
         let longest = |source: &dyn Source| source.contexts().first().map_or(0, |it| it.length);
         let [session, past] = [0, 1].map(|source| class(&SET_LENGTHS, longest(sources[source])));
@@ -223,14 +227,37 @@ impl Predictor {
             }
         }
         let weights = &self.by_lengths[prediction.lengths];
-        let mut top: Option<(Token, f32)> = None;
+        let mut top: Option<&Candidate> = None;
         for candidate in &mut prediction.candidates[..prediction.count] {
             self.assess(candidate, sources, weights);
-            if top.is_none_or(|(_, probability)| candidate.probability > probability) {
-                top = Some((candidate.token, candidate.probability));
+            if top.is_none_or(|top| candidate.probability > top.probability) {
+                top = Some(candidate);
             }
         }
-        top
+        top.map(|top| Guess {
+            token: top.token,
+            probability: top.probability,
+            source: self.source(top, weights),
+        })
+    }
+
+    /// What speaks most for a candidate: of the sources in which it came before, the one that raises
+    /// its odds most.
+    fn source(&self, candidate: &Candidate, by_lengths: &[f32; INPUTS]) -> DraftSource {
+        let by_shares = &self.by_shares[candidate.shares];
+        let mut most = (f32::NEG_INFINITY, DraftSource::default());
+        for (number, source) in DraftSource::ALL.into_iter().take(SOURCES).enumerate() {
+            if candidate.sources & (1 << number) == 0 {
+                continue;
+            }
+            let inputs = number * CONTEXTS..(number + 1) * CONTEXTS;
+            let odds = inputs.map(|at| candidate.inputs[at] * (by_lengths[at] + by_shares[at]));
+            let odds = odds.sum();
+            if odds > most.0 {
+                most = (odds, source);
+            }
+        }
+        most.1
     }
 
     fn assess(
@@ -244,6 +271,7 @@ impl Predictor {
             for (index, context) in source.contexts().iter().enumerate() {
                 let input = number * CONTEXTS + index;
                 let count = source.count(index, candidate.token);
+                candidate.sources |= u8::from(count > 0) << number;
                 let last = context.recent == candidate.token;
                 let share = share(count, context.total);
                 let entry = entry(input, context, share, last);
@@ -364,7 +392,7 @@ mod tests {
         let nothing = Table(Vec::new(), Vec::new());
         let probability = |source: &Table| {
             let top = predictor.predict([source, &nothing, &nothing], &mut Prediction::default());
-            top.expect("a candidate").1
+            top.expect("a candidate").probability
         };
         assert!(probability(&table(20, &[1])) > probability(&table(2, &[1])));
         assert!(probability(&table(4, &[20])) > probability(&table(4, &[1])));
@@ -387,10 +415,32 @@ mod tests {
         }
         let mut at =
             |source: &Table| predictor.predict([source, &nothing, &nothing], &mut prediction);
-        let (token, probability) = at(&sure).expect("a candidate");
-        assert_eq!(token, 0);
-        assert!((probability - 0.8).abs() < 0.05, "{probability}");
-        let (_, probability) = at(&unsure).expect("a candidate");
-        assert!((probability - 0.1).abs() < 0.05, "{probability}");
+        let guess = at(&sure).expect("a candidate");
+        assert_eq!(guess.token, 0);
+        assert!((guess.probability - 0.8).abs() < 0.05, "{guess:?}");
+        let guess = at(&unsure).expect("a candidate");
+        assert!((guess.probability - 0.1).abs() < 0.05, "{guess:?}");
+    }
+
+    #[test]
+    fn a_guess_names_the_source_that_speaks_most_for_it() {
+        let predictor = Predictor::default();
+        let nothing = Table(Vec::new(), Vec::new());
+        // Each context of one source, tokens 0 or 1 after it.
+        let (sure, doubtful, other) = (table(20, &[9]), table(2, &[1]), table(3, &[0, 1]));
+        for (sources, expected) in [
+            ([&sure, &nothing, &nothing], (0, DraftSource::Session)),
+            ([&nothing, &sure, &nothing], (0, DraftSource::Corpus)),
+            ([&nothing, &nothing, &sure], (0, DraftSource::Sparse)),
+            ([&doubtful, &sure, &doubtful], (0, DraftSource::Corpus)),
+            ([&sure, &doubtful, &doubtful], (0, DraftSource::Session)),
+            // What speaks for another token does not carry this one.
+            ([&other, &sure, &nothing], (0, DraftSource::Corpus)),
+        ] {
+            let sources = sources.map(|source| source as &dyn Source);
+            let guess = predictor.predict(sources, &mut Prediction::default());
+            let guess = guess.expect("a candidate");
+            assert_eq!((guess.token, guess.source), expected);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentinfer_sam::{
-    AgentSam, Corpus, Document, Drafter, Guess, Origin, Paused, Segment, Token, build,
+    AgentSam, Corpus, Document, DraftSource, Drafter, Guess, Origin, Paused, Segment, Token, build,
 };
 
 fn origin(session: u64) -> Origin {
@@ -110,6 +110,7 @@ fn limits_and_what_the_draft_holds_are_respected() {
     let held = |probability| Guess {
         token: 103,
         probability,
+        source: DraftSource::Forced,
     };
     let mut draft = vec![held(1.0)];
     drafter.propose(1, 1, 0.0, &mut draft);

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use agentinfer_runtime::{
-    AutoStats, BreakerState, CompressStats, CorpusStats, RemoteStats, Runtime, StoreStats, Tier,
-    TierStats,
+    Acceptance, AutoStats, BreakerState, CompressStats, CorpusStats, RemoteStats, Runtime,
+    StoreStats, Tier, TierStats,
 };
 use axum::http::StatusCode;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -92,7 +92,8 @@ impl Metrics {
         let corpus = corpus.map_or_else(String::new, corpus_text);
         let auto = runtime.auto_stats();
         let auto = auto.map_or_else(String::new, |auto| auto_text(&auto));
-        let engines = engine_text(&runtime.stats());
+        let tiers = runtime.stats();
+        let engines = engine_text(&tiers) + &draft_text(tiers.iter().map(drafts));
         let remotes = remote_text(&runtime.remote_stats());
         let compress = compress_text(&runtime.compress_stats());
         let memory = runtime.store_stats();
@@ -143,6 +144,47 @@ const GAUGES: [&str; 10] = [
 fn engine_text(tiers: &[TierStats]) -> String {
     let row = |tier: &TierStats| (labels(tier.tier, &tier.model), samples(tier));
     rows_text("engine", &tiers.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What became of drafted tokens, by where they came from and by their position in their draft. Each
+/// is counted once, so sums over any labels are counts too.
+fn draft_text(tiers: impl Iterator<Item = (String, Acceptance)>) -> String {
+    const NAME: &str = "agentinfer_engine_draft_tokens_total";
+    let mut samples = String::new();
+    for (labels, acceptance) in tiers {
+        for (source, position, tally) in acceptance.tallies() {
+            // The counters are read one after another, while they grow.
+            let tested = tally
+                .tested
+                .clamp(tally.accepted, tally.drafted.max(tally.accepted));
+            let outcomes = [
+                ("accepted", tally.accepted),
+                ("rejected", tested - tally.accepted),
+                ("untested", tally.drafted.saturating_sub(tested)),
+            ];
+            let source = source.as_str();
+            let later = if position == Acceptance::LAST {
+                "+"
+            } else {
+                ""
+            };
+            for (outcome, count) in outcomes {
+                samples += &format!(
+                    "{NAME}{{{labels},source=\"{source}\",position=\"{position}{later}\",\
+                     outcome=\"{outcome}\"}} {count}\n"
+                );
+            }
+        }
+    }
+    match samples.is_empty() {
+        true => samples,
+        false => format!("# TYPE {NAME} counter\n{samples}"),
+    }
+}
+
+/// A tier's labels, and what became of its drafts.
+fn drafts(tier: &TierStats) -> (String, Acceptance) {
+    (labels(tier.tier, &tier.model), tier.engine.acceptance)
 }
 
 /// What was passed on to other servers.
@@ -314,4 +356,52 @@ fn labels(tier: Tier, model: &str) -> String {
         .replace('"', "\\\"")
         .replace('\n', r"\n");
     format!("tier=\"{tier}\",model=\"{model}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use agentinfer_runtime::{DraftSource, Tally};
+
+    use super::*;
+
+    #[test]
+    fn drafted_tokens_are_told_by_source_position_and_outcome() {
+        let mut acceptance = Acceptance::default();
+        let counts = [
+            (DraftSource::Session, 1, [10, 9, 7]),
+            (DraftSource::Forced, 9, [4, 0, 0]),
+        ];
+        for (source, position, [drafted, tested, accepted]) in counts {
+            *acceptance.tally_mut(source, position) = Tally {
+                drafted,
+                tested,
+                accepted,
+            };
+        }
+        let tiers = [
+            (labels(Tier::Small, "a \"b\""), Acceptance::default()),
+            (labels(Tier::Large, "c"), acceptance),
+        ];
+        let text = draft_text(tiers.into_iter());
+        let name = "agentinfer_engine_draft_tokens_total";
+        let sample = |place: &str, outcome: &str, count: u64| {
+            let labels = format!("tier=\"large\",model=\"c\",{place},outcome=\"{outcome}\"");
+            format!("{name}{{{labels}}} {count}")
+        };
+        let (first, later) = (
+            "source=\"session\",position=\"1\"",
+            "source=\"forced\",position=\"9+\"",
+        );
+        let expected = [
+            format!("# TYPE {name} counter"),
+            sample(first, "accepted", 7),
+            sample(first, "rejected", 2),
+            sample(first, "untested", 1),
+            sample(later, "accepted", 0),
+            sample(later, "rejected", 0),
+            sample(later, "untested", 4),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(draft_text(std::iter::empty()), "");
+    }
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use agentinfer_sam::Acceptance;
 use serde::Serialize;
 
 use super::Case;
 use super::client::Timings;
 use super::results::{CaseResult, OURS, median};
+use crate::acceptance;
 
 /// The arms that are ours, with their `--spec`: no drafts, from the same session, from past
 /// sessions too.
@@ -36,6 +38,9 @@ pub struct Drafts {
     /// How many seconds our cost model expected these to take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_decode_seconds: Option<f64>,
+    /// Both by source and position; absent in peers, and where nothing was drafted.
+    #[serde(with = "acceptance", skip_serializing_if = "Acceptance::is_empty")]
+    pub acceptance: Acceptance,
 }
 
 impl Drafts {
@@ -57,6 +62,7 @@ impl Drafts {
             expected_accepted_tokens: Some(total("expected_accepted_tokens") as u64),
             decode_seconds: Some(total("decode_seconds")),
             expected_decode_seconds: Some(total("expected_decode_seconds")),
+            acceptance: acceptance::of_metrics(text),
         }
     }
 
@@ -85,6 +91,7 @@ impl Drafts {
                 self.expected_decode_seconds,
                 before.expected_decode_seconds,
             ),
+            acceptance: self.acceptance.since(&before.acceptance),
         }
     }
 
@@ -103,6 +110,7 @@ impl Drafts {
                 self.expected_decode_seconds,
                 other.expected_decode_seconds,
             ),
+            acceptance: self.acceptance.plus(&other.acceptance),
         }
     }
 }
@@ -230,6 +238,8 @@ pub(super) fn table(cases: &[CaseResult], rows: &[SpeculationRow]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const METRICS: &str = r#"# TYPE agentinfer_engine_drafted_tokens_total counter
@@ -239,6 +249,8 @@ agentinfer_engine_expected_accepted_tokens_total{tier="large",model="a b"} 28
 agentinfer_engine_decode_seconds_total{tier="small",model="c"} 0.5
 agentinfer_engine_decode_seconds_total{tier="large",model="a b"} 1.25
 agentinfer_engine_expected_decode_seconds_total{tier="large",model="a b"} 1.5
+agentinfer_engine_draft_tokens_total{tier="large",model="a b",source="corpus",position="2",outcome="accepted"} 30
+agentinfer_engine_draft_tokens_total{tier="large",model="a b",source="corpus",position="2",outcome="untested"} 10
 agentinfer_requests_total{route="chat"} 7
 "#;
 
@@ -249,6 +261,7 @@ agentinfer_requests_total{route="chat"} 7
             expected_accepted_tokens: Some(28),
             decode_seconds: Some(1.75),
             expected_decode_seconds: Some(1.5),
+            acceptance: acceptance::of_metrics(METRICS),
         }
     }
 
@@ -256,6 +269,8 @@ agentinfer_requests_total{route="chat"} 7
     fn counters_are_read_by_their_whole_names_and_over_all_tiers() {
         assert_eq!(Drafts::of_metrics(METRICS), drafts());
         assert_eq!(Drafts::of_metrics("").drafted_tokens, 0);
+        let total = drafts().acceptance.total();
+        assert_eq!((total.drafted, total.accepted), (40, 30));
     }
 
     #[test]
@@ -308,6 +323,9 @@ agentinfer_requests_total{route="chat"} 7
         let json = serde_json::to_value(row).unwrap();
         assert_eq!(json["expected_accepted_tokens"], 84);
         assert_eq!(json["decode_seconds"], 5.25);
+        let row = json!({"source": "corpus", "position": 2, "drafted": 120, "tested": 90,
+            "accepted": 90});
+        assert_eq!(json["acceptance"], json!([row]));
         let table = table(&cases, &rows);
         for part in ["7.500", "120", "5.25", "4.50", "  2.00\n"] {
             assert!(table.contains(part), "{part} in\n{table}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use agentinfer_sam::Acceptance;
 use serde::Serialize;
 
 use super::arm::{Arm, Module};
@@ -88,6 +89,12 @@ pub struct MeasuredArm {
     /// Where the tokens went; absent for peers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<AllTokens>,
+    /// Draft tokens by source and position; absent for peers, and where nothing was drafted.
+    #[serde(
+        with = "crate::acceptance",
+        skip_serializing_if = "Acceptance::is_empty"
+    )]
+    pub acceptance: Acceptance,
 }
 
 /// What a server was seen to do in a block.
@@ -314,6 +321,7 @@ impl MeasuredArm {
             peer: arm.peer(),
             seconds,
             tokens,
+            acceptance: counted.map_or_else(Acceptance::default, |it| it.acceptance),
         }
     }
 }
@@ -337,6 +345,9 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
+    use agentinfer_sam::{DraftSource, Tally};
+    use serde_json::json;
+
     use super::super::block::Key;
     use super::super::rows::Call;
     use super::*;
@@ -378,6 +389,12 @@ mod tests {
             generated: 100,
             ..Tokens::default()
         };
+        let mut acceptance = Acceptance::default();
+        *acceptance.tally_mut(DraftSource::Corpus, 1) = Tally {
+            drafted: 5,
+            tested: 4,
+            accepted: 3,
+        };
         Block {
             key: Key {
                 arm: arm.to_owned(),
@@ -393,6 +410,7 @@ mod tests {
                 machine,
                 tokens,
                 stall_seconds: 0.5,
+                acceptance,
             }),
         }
     }
@@ -444,5 +462,11 @@ mod tests {
         );
         assert_eq!(results.arms[0].own.stall_seconds, 1.0);
         assert!(results.arms[2].seconds.is_none() && results.arms[2].peer.is_some());
+        let acceptance = |arm: usize| serde_json::to_value(&results.arms[arm]).unwrap();
+        // Two blocks.
+        let row = json!({"source": "corpus", "position": 1, "drafted": 10, "tested": 8,
+            "accepted": 6});
+        assert_eq!(acceptance(0)["acceptance"], json!([row]));
+        assert!(acceptance(2).get("acceptance").is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! What is measured of each task, and of the server meanwhile.
 
 use agentinfer_agent::Totals;
+use agentinfer_sam::Acceptance;
 use serde::{Deserialize, Serialize};
 
 /// One task.
@@ -149,6 +150,13 @@ pub(crate) struct Counted {
     pub(crate) tokens: Tokens,
     /// Seconds that requests have waited for compression.
     pub(crate) stall_seconds: f64,
+    /// Draft tokens by source and position; records of older versions have none.
+    #[serde(
+        with = "crate::acceptance",
+        default,
+        skip_serializing_if = "Acceptance::is_empty"
+    )]
+    pub(crate) acceptance: Acceptance,
 }
 
 /// Tokens that a server counted.
@@ -222,6 +230,7 @@ impl Counted {
                 accepted: tokens.accepted + further.accepted,
             },
             stall_seconds: self.stall_seconds + more.stall_seconds,
+            acceptance: self.acceptance.plus(&more.acceptance),
         }
     }
 }

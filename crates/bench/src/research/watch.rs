@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use agentinfer_protocol::ui::Overview;
-use serde::{Deserialize, Serialize};
+use agentinfer_sam::Acceptance;
 
 use super::rows::{Counted, Machine, Point, Tokens};
+use crate::acceptance;
 
 /// Time between two looks: many to a question, and each costs the server less than a millisecond.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,13 +20,16 @@ const SETTLED: Duration = Duration::from_secs(120);
 const MOST_POINTS: usize = 600;
 
 /// Counters at one moment, over all tiers, by their names without the prefix.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Counters(BTreeMap<String, f64>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Counters {
+    sums: BTreeMap<String, f64>,
+    acceptance: Acceptance,
+}
 
 impl Counters {
     /// Reads the text of `/metrics`.
     fn parse(text: &str) -> Self {
-        let mut counters = BTreeMap::new();
+        let mut sums: BTreeMap<String, f64> = BTreeMap::new();
         for line in text.lines() {
             let Some(rest) = line.strip_prefix("agentinfer_") else {
                 continue;
@@ -34,14 +38,17 @@ impl Counters {
             let value = rest.rsplit(' ').next().map(str::parse::<f64>);
             if let Some(Ok(value)) = value {
                 let name = name.strip_prefix("engine_").unwrap_or(name);
-                *counters.entry(name.to_owned()).or_default() += value;
+                *sums.entry(name.to_owned()).or_default() += value;
             }
         }
-        Self(counters)
+        Self {
+            sums,
+            acceptance: acceptance::of_metrics(text),
+        }
     }
 
     fn get(&self, name: &str) -> f64 {
-        self.0.get(name).copied().unwrap_or(0.0)
+        self.sums.get(name).copied().unwrap_or(0.0)
     }
 
     /// What was counted since `before`.
@@ -72,6 +79,7 @@ impl Counters {
                 accepted: tokens("accepted_tokens_total"),
             },
             stall_seconds: seconds("compress_stall_seconds_total"),
+            acceptance: self.acceptance.since(&before.acceptance),
         }
     }
 
@@ -185,6 +193,8 @@ mod tests {
                  agentinfer_engine_cached_tokens_total{{tier=\"large\",model=\"c\"}} 9\n\
                  agentinfer_engine_restored_tokens_total{{tier=\"large\",model=\"c\"}} 4\n\
                  agentinfer_engine_drafted_tokens_total{{tier=\"large\",model=\"c\"}} 12\n\
+                 agentinfer_engine_draft_tokens_total{{tier=\"large\",model=\"c\",\
+                 source=\"session\",position=\"1\",outcome=\"accepted\"}} 12\n\
                  agentinfer_compress_stall_seconds_total 0.25\n\
                  agentinfer_requests_total{{route=\"a\",status=\"200\"}} 3\n",
                 decode + 2.0,
@@ -194,13 +204,17 @@ mod tests {
         let before = Counters::default();
         let after = Counters::parse(&text(1.0));
         let Counted {
-            machine, tokens, ..
+            machine,
+            tokens,
+            acceptance,
+            ..
         } = after.since(&before);
         assert_eq!(
             (machine.prefill, machine.decode, machine.other),
             (2.0, 1.0, 0.5)
         );
         assert_eq!(tokens.drafted, 12);
+        assert_eq!(acceptance.total().accepted, 12);
         assert_eq!((tokens.prompt_resident, tokens.prompt_restored), (5, 4));
         assert_eq!(after.since(&before).stall_seconds, 0.25);
         assert_eq!(after.point(1.0, None).cells_used, 12);

@@ -138,6 +138,8 @@ fn class(probability: f32) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use agentinfer_sam::DraftSource;
+
     use super::*;
 
     /// Guesses verified in a step whose first is reached with probability `hope` and each next one
@@ -148,6 +150,7 @@ mod tests {
         let guess = Guess {
             token: 0,
             probability: hope as f32,
+            source: DraftSource::default(),
         };
         let mut draft = vec![guess; proposed.count()];
         pace.cut(&mut draft);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use agentinfer_engine::Token;
-use agentinfer_sam::{Guess, Origin};
+use agentinfer_sam::{Acceptance, Guess, Origin};
 use serde::Serialize;
 
 use super::arm::{Arm, CorpusSize};
@@ -24,6 +24,8 @@ pub(super) struct Counts {
     pub(super) drafted: u64,
     /// Guesses that the model then said.
     pub(super) accepted: u64,
+    /// Both by source and position.
+    pub(super) acceptance: Acceptance,
 }
 
 /// How long a drafter took.
@@ -182,6 +184,8 @@ impl Replay {
         self.counts.tokens += said as u64;
         self.counts.drafted += drafted as u64;
         self.counts.accepted += agreed as u64;
+        let refused = agreed < drafted.min(rest.len());
+        self.counts.acceptance.note(&self.draft, agreed, refused);
         said
     }
 

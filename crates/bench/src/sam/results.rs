@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use agentinfer_sam::Acceptance;
 use serde::Serialize;
 
 use super::arm::CorpusSize;
@@ -32,6 +33,12 @@ pub struct SamRow {
     pub drafted: u64,
     /// Guesses that the model then said.
     pub accepted: u64,
+    /// Both by source and position; absent for the peers, and where nothing was drafted.
+    #[serde(
+        with = "crate::acceptance",
+        skip_serializing_if = "Acceptance::is_empty"
+    )]
+    pub acceptance: Acceptance,
     /// Tokens per step (OTE): 1 without drafts.
     pub ote: f64,
     /// Share of the guesses that were accepted (SHR); 0 of none.
@@ -108,6 +115,7 @@ impl SamRow {
             steps: seen.steps,
             drafted: seen.drafted,
             accepted: seen.accepted,
+            acceptance: Acceptance::default(),
         };
         Self {
             draft_us_p50: seen.draft_ns_p50 / 1e3,
@@ -129,6 +137,7 @@ impl SamRow {
             steps: counts.steps,
             drafted: counts.drafted,
             accepted: counts.accepted,
+            acceptance: counts.acceptance,
             ote: per(counts.tokens as f64, counts.steps),
             shr: per(counts.accepted as f64, counts.drafted),
             drafted_per_step: per(counts.drafted as f64, counts.steps),

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use agentinfer_sam::{Drafter, Guess, NoDrafts, Origin, Token};
+use agentinfer_sam::{DraftSource, Drafter, Guess, NoDrafts, Origin, Token};
 use serde_json::{Value, json};
 
 use super::*;
@@ -24,6 +24,7 @@ impl Drafter for Echo {
         let guess = Guess {
             token: self.last,
             probability: 1.0,
+            source: DraftSource::default(),
         };
         draft.extend(std::iter::repeat_n(guess, limit));
     }

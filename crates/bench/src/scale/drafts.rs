@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use agentinfer_engine::{Batch, Drafter, Entry, Guess, Model, Origin, SequenceId, SimModel, Token};
+use agentinfer_engine::{
+    Batch, DraftSource, Drafter, Entry, Guess, Model, Origin, SequenceId, SimModel, Token,
+};
 
 use super::device::timeless;
 
@@ -102,6 +104,7 @@ impl Drafter for Knowing {
             draft.push(Guess {
                 token: if right { token } else { token ^ 1 },
                 probability: self.accept as f32,
+                source: DraftSource::Session,
             });
         }
         self.model.truncate(id as SequenceId, said.computed);

@@ -1,10 +1,11 @@
 //! Drafts: by how far they may reach and where they come from, how many of their tokens held.
 
+use super::positions::{self, Drafts};
 use super::{note, views};
 use crate::bars::{self, Bar};
 use crate::markup::Markup;
 use crate::page::Report;
-use crate::run::{Run, SetRow, SpeculationRow};
+use crate::run::{ArmRow, Run, SetRow, SpeculationRow};
 use crate::show;
 use crate::table::{Cell, Table};
 
@@ -21,16 +22,25 @@ pub(super) fn draw(report: &Report, out: &mut Markup) {
             draw_real(report, &run.results.speculation, &mut piece);
             pieces.push((format!("On a real model, run {}", index + 1), piece));
         }
+        let mut piece = Markup::new();
+        draw_arms(report, &run.results.arms, &mut piece);
+        pieces.push((
+            format!("While questions were answered, run {}", index + 1),
+            piece,
+        ));
     }
+    pieces.retain(|(_, piece)| !piece.is_empty());
     if pieces.is_empty() {
         return;
     }
     note(
         out,
-        "Sources: “session” drafts from the same session only, “agentinfer” and “spec=full” from \
-         past sessions too; “arctic” is ArcticInference. How far into a draft tokens are still \
-         accepted shows between its greatest lengths, which were replayed apart; the files have no \
-         position of single tokens.",
+        "Arms: “session” drafts from the same session only, “agentinfer” and “spec=full” from past \
+         sessions too; “arctic” is ArcticInference. Sources of a token, of which the one that \
+         spoke most for it counts: “session”, “corpus” (past sessions), “sparse” (templates, in \
+         which single tokens differ) and “forced” (a grammar leaves no choice). A token is put to \
+         the test if all before it in its draft were accepted. Peers and older files have no \
+         positions; there the greatest lengths of drafts show how far they reach.",
     );
     views(out, "recordings", pieces);
 }
@@ -120,6 +130,30 @@ fn draw_set(report: &Report, rows: &[&SetRow], out: &mut Markup) {
         ]);
     }
     table.write(out);
+    let longest = rows
+        .iter()
+        .filter_map(|row| row.max_draft)
+        .fold(0.0, f64::max);
+    let drafts = rows.iter().map(|row| Drafts {
+        arm: &row.arm,
+        place: show::count(row.max_draft.unwrap_or(0.0)),
+        rows: &row.acceptance,
+        is_drawn: row.max_draft == Some(longest),
+    });
+    let drafts: Vec<Drafts<'_>> = drafts.collect();
+    positions::draw(&report.peers, "longest draft", &drafts, out);
+}
+
+/// The drafts of arms that answered questions.
+fn draw_arms(report: &Report, arms: &[ArmRow], out: &mut Markup) {
+    let drafts = arms.iter().map(|row| Drafts {
+        arm: &row.arm,
+        place: row.sessions.map_or(show::NONE.to_owned(), show::count),
+        rows: &row.acceptance,
+        is_drawn: true,
+    });
+    let drafts: Vec<Drafts<'_>> = drafts.collect();
+    positions::draw(&report.arms, "sessions", &drafts, out);
 }
 
 fn draw_real(report: &Report, rows: &[SpeculationRow], out: &mut Markup) {
@@ -151,4 +185,13 @@ fn draw_real(report: &Report, rows: &[SpeculationRow], out: &mut Markup) {
         ]);
     }
     table.write(out);
+    let drafts = rows.iter().map(|row| Drafts {
+        arm: &row.arm,
+        place: row.case.clone(),
+        rows: &row.acceptance,
+        // The cases are many, and alike; the table has them.
+        is_drawn: false,
+    });
+    let drafts: Vec<Drafts<'_>> = drafts.collect();
+    positions::draw(&report.peers, "case", &drafts, out);
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::DraftSource;
 
 /// Two cores: 8 tokens cost nearly as much as 16.
 const CPU: [(usize, f64); 7] = [
@@ -19,6 +20,7 @@ fn guesses(probabilities: &[f32]) -> Vec<Guess> {
     let guess = |&probability| Guess {
         token: 1,
         probability,
+        source: DraftSource::Session,
     };
     probabilities.iter().map(guess).collect()
 }

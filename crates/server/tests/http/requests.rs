@@ -472,6 +472,35 @@ async fn metrics_count_what_happened() {
 }
 
 #[tokio::test]
+async fn metrics_tell_what_became_of_drafts() {
+    let server = TestServer::start().await;
+    let name = "agentinfer_engine_draft_tokens_total";
+    assert_eq!(server.metric(name, "").await, 0.0);
+    let schema = json!({"name": "answer", "strict": true, "schema": {
+        "type": "object",
+        "properties": {"include_subfolders": {"type": "boolean"}},
+        "required": ["include_subfolders"],
+        "additionalProperties": false,
+    }});
+    let format = json!({"type": "json_schema", "json_schema": schema});
+    let body = hello_with(json!({"response_format": format, "max_tokens": 200}));
+    assert_eq!(server.chat(&body).await.status(), 200);
+    server
+        .metric_becomes("agentinfer_engine_finished_total", "", 1.0)
+        .await;
+
+    let metric = async |name, label| server.metric(name, label).await;
+    let drafted = metric("agentinfer_engine_drafted_tokens_total", "").await;
+    let accepted = metric("agentinfer_engine_accepted_tokens_total", "").await;
+    assert!(accepted > 0.0, "the names of keys are forced");
+    assert_eq!(metric(name, "").await, drafted);
+    assert_eq!(metric(name, r#"outcome="accepted""#).await, accepted);
+    let forced = metric("agentinfer_engine_forced_tokens_total", "").await;
+    assert_eq!(metric(name, r#"source="forced""#).await, forced);
+    assert!(metric(name, r#"source="forced",position="1",outcome="accepted""#).await > 0.0);
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_listen_says_what_helps() {
     let first = TestServer::start().await;
     let bind = async |host: &str, port| {

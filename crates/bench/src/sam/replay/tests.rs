@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use agentinfer_sam::{Drafter, NoDrafts};
+use agentinfer_sam::{DraftSource, Drafter, NoDrafts, Tally};
 
 use super::*;
 
-/// A drafter that knows what will be said, and errs at every `wrong`th position.
+/// A drafter that knows what will be said, and errs at every `wrong`th position. Every second token
+/// it calls the corpus's.
 #[derive(Default)]
 struct Oracle {
     outputs: Vec<Vec<Token>>,
@@ -37,6 +38,7 @@ impl Drafter for Oracle {
             draft.push(Guess {
                 token: said.unwrap_or(Token::MAX),
                 probability: 0.5,
+                source: [DraftSource::Session, DraftSource::Corpus][position % 2],
             });
         }
     }
@@ -91,6 +93,7 @@ impl Drafter for LastPair {
                 draft.extend(next.map(|token| Guess {
                     token: *token,
                     probability: 1.0,
+                    source: DraftSource::default(),
                 }));
                 return;
             }
@@ -170,10 +173,54 @@ fn steps_and_guesses_are_counted() {
             steps,
             drafted,
             accepted,
+            acceptance: counts.acceptance,
         };
+        let total = counts.acceptance.total();
+        assert_eq!((total.drafted, total.accepted), (drafted, accepted));
         assert_eq!(counts, expected, "wrong {wrong}, max {max_draft}");
     }
     assert_eq!(played(Box::new(NoDrafts), &set, 16).steps, 9);
+}
+
+#[test]
+fn acceptance_is_counted_by_source_and_position() {
+    let output: Vec<Token> = (0..10).collect();
+    let set = set(&[(0, &[7; 5], &output)]);
+    let counted = |wrong, max_draft| {
+        let oracle = Oracle {
+            outputs: vec![output.clone()],
+            wrong,
+            ..Oracle::default()
+        };
+        let acceptance = played(Box::new(oracle), &set, max_draft).acceptance;
+        let rows = acceptance.tallies().map(|(source, position, tally)| {
+            let Tally {
+                drafted,
+                tested,
+                accepted,
+            } = tally;
+            (source.as_str(), position, [drafted, tested, accepted])
+        });
+        rows.collect::<Vec<_>>()
+    };
+    // Steps begin at tokens 1, 2, 4, 6 and 8; the odd ones are guessed wrong.
+    let every_second_wrong = [
+        ("session", 1, [4, 4, 4]),
+        ("session", 2, [1, 0, 0]),
+        ("session", 3, [4, 0, 0]),
+        ("corpus", 1, [1, 1, 0]),
+        ("corpus", 2, [4, 4, 0]),
+        ("corpus", 3, [1, 0, 0]),
+    ];
+    assert_eq!(counted(2, 3), every_second_wrong);
+    // Nine tokens are left to be said; what is guessed beyond them is not put to the test.
+    let rows = counted(0, 11);
+    let later = rows.iter().filter(|(_, position, _)| *position == 9);
+    let later: Vec<_> = later.collect();
+    assert_eq!(later.len(), 2, "tokens 9 and 11, and 10: {rows:?}");
+    assert_eq!(*later[0], ("session", 9, [1, 0, 0]));
+    assert_eq!(*later[1], ("corpus", 9, [2, 1, 1]));
+    assert_eq!(counted(0, 0), []);
 }
 
 #[test]
