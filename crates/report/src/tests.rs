@@ -34,72 +34,75 @@ fn sections(page: &str) -> Vec<&str> {
     pieces.filter_map(|piece| piece.split('"').next()).collect()
 }
 
+/// A run, the sections that it has, and figures on its page.
+const KINDS: [(&str, &str, &[&str]); 6] = [
+    (
+        RESEARCH,
+        "about headline ladder plane paper tokens time lanes cells questions",
+        &[
+            "+ AgentSched",
+            "1.74×",
+            "paper 1.97×",
+            "paper 2.52×",
+            "shadow price",
+            "北塔",
+        ],
+    ),
+    (
+        COLLAB,
+        "about headline plane paper tokens steps questions",
+        &[
+            "RouteLLM",
+            "33.8",
+            "1.20× (1.08× to 1.32×)",
+            "Bound: each question",
+            "1.54×",
+        ],
+    ),
+    (
+        COMPRESS,
+        "about headline paper compress",
+        &[
+            "1.92×",
+            "2.00× fewer (40K to 20K)",
+            "1.19×",
+            "0.76× (+32.0 %)",
+            "97 %",
+        ],
+    ),
+    (
+        SCHED,
+        "about headline paper sched",
+        &["1.11× (0.902)", "4 sessions, pressure 2.5", "138", "72 %"],
+    ),
+    (
+        SAM,
+        "about headline acceptance",
+        &[
+            "corpus empty at first",
+            "arctic",
+            "1.09×",
+            "45 % of 3,800",
+            "longest draft 16",
+        ],
+    ),
+    (
+        ENGINE,
+        "about headline paper acceptance engine",
+        &[
+            "1.01×",
+            "0.90×",
+            "1.26× (−20.7 %)",
+            "1.50×",
+            "89 % of 27",
+            "llama-server -m test.gguf",
+        ],
+    ),
+];
+
 #[test]
 fn each_kind_of_run_has_its_sections() {
-    for (text, expected, figures) in [
-        (
-            RESEARCH,
-            "about headline ladder plane paper tokens time lanes cells questions",
-            &[
-                "+ AgentSched",
-                "1.74×",
-                "paper 1.97×",
-                "paper 2.52×",
-                "shadow price",
-                "北塔",
-            ][..],
-        ),
-        (
-            COLLAB,
-            "about headline plane paper tokens steps questions",
-            &[
-                "RouteLLM",
-                "33.8",
-                "1.20× (1.08× to 1.32×)",
-                "Bound: each question",
-                "1.54×",
-            ],
-        ),
-        (
-            COMPRESS,
-            "about headline paper compress",
-            &[
-                "1.92×",
-                "2.00× fewer (40K to 20K)",
-                "1.19×",
-                "0.76× (+32.0 %)",
-                "97 %",
-            ],
-        ),
-        (
-            SCHED,
-            "about headline paper sched",
-            &["1.11× (0.902)", "4 sessions, pressure 2.5", "138", "72 %"],
-        ),
-        (
-            SAM,
-            "about headline acceptance",
-            &[
-                "corpus empty at first",
-                "arctic",
-                "1.09×",
-                "45 % of 3,800",
-                "longest draft 16",
-            ],
-        ),
-        (
-            ENGINE,
-            "about headline paper acceptance engine",
-            &[
-                "1.01×",
-                "0.90×",
-                "1.26× (−20.7 %)",
-                "1.50×",
-                "89 % of 27",
-                "llama-server -m test.gguf",
-            ],
-        ),
-    ] {
+    for (text, expected, figures) in KINDS {
         let page = drawn(&[text]);
         assert_eq!(sections(&page).join(" "), expected);
         for figure in figures {

@@ -2,8 +2,8 @@
 
 use crate::Guess;
 
-/// Positions in a draft that are counted: eight apart, and all later ones, which few drafts reach, as
-/// one.
+/// Positions in a draft that are counted: eight apart, and all later ones, which few drafts reach,
+/// as one.
 const PLACES: usize = 9;
 
 /// Where a drafted token comes from.

@@ -12,8 +12,8 @@ use crate::{DraftSource, Guess, Token};
 /// Contexts of a source, at most. Six did not guess better than three.
 pub(crate) const CONTEXTS: usize = 3;
 
-/// Sources: what was said in the session, in past sessions, and in similar contexts; in the order of
-/// [`DraftSource::ALL`].
+/// Sources: what was said in the session, in past sessions, and in similar contexts; in the order
+/// of [`DraftSource::ALL`].
 pub(crate) const SOURCES: usize = 3;
 
 /// Probabilities that are mixed, and a constant.
@@ -241,8 +241,8 @@ impl Predictor {
         })
     }
 
-    /// What speaks most for a candidate: of the sources in which it came before, the one that raises
-    /// its odds most.
+    /// What speaks most for a candidate: of the sources in which it came before, the one that
+    /// raises its odds most.
     fn source(&self, candidate: &Candidate, by_lengths: &[f32; INPUTS]) -> DraftSource {
         let by_shares = &self.by_shares[candidate.shares];
         let mut most = (f32::NEG_INFINITY, DraftSource::default());

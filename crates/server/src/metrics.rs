@@ -146,8 +146,8 @@ fn engine_text(tiers: &[TierStats]) -> String {
     rows_text("engine", &tiers.iter().map(row).collect::<Vec<_>>())
 }
 
-/// What became of drafted tokens, by where they came from and by their position in their draft. Each
-/// is counted once, so sums over any labels are counts too.
+/// What became of drafted tokens, by where they came from and by their position in their draft.
+/// Each is counted once, so sums over any labels are counts too.
 fn draft_text(tiers: impl Iterator<Item = (String, Acceptance)>) -> String {
     const NAME: &str = "agentinfer_engine_draft_tokens_total";
     let mut samples = String::new();

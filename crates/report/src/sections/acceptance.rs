@@ -95,6 +95,22 @@ fn draw_set(report: &Report, rows: &[&SetRow], out: &mut Markup) {
     };
     let bars: Vec<Bar> = rows.iter().filter_map(bar).collect();
     bars::draw(out, "Tokens drafted per token said", &bars, None);
+    replayed(report, rows).write(out);
+    let longest = rows
+        .iter()
+        .filter_map(|row| row.max_draft)
+        .fold(0.0, f64::max);
+    let drafts = rows.iter().map(|row| Drafts {
+        arm: &row.arm,
+        place: show::count(row.max_draft.unwrap_or(0.0)),
+        rows: &row.acceptance,
+        is_drawn: row.max_draft == Some(longest),
+    });
+    let drafts: Vec<Drafts<'_>> = drafts.collect();
+    positions::draw(&report.peers, "longest draft", &drafts, out);
+}
+
+fn replayed(report: &Report, rows: &[&SetRow]) -> Table {
     let mut table = Table::new("Drafts replayed; tokens per step: 1 without drafts")
         .words("source")
         .numbers([
@@ -129,19 +145,7 @@ fn draw_set(report: &Report, rows: &[&SetRow], out: &mut Markup) {
             },
         ]);
     }
-    table.write(out);
-    let longest = rows
-        .iter()
-        .filter_map(|row| row.max_draft)
-        .fold(0.0, f64::max);
-    let drafts = rows.iter().map(|row| Drafts {
-        arm: &row.arm,
-        place: show::count(row.max_draft.unwrap_or(0.0)),
-        rows: &row.acceptance,
-        is_drawn: row.max_draft == Some(longest),
-    });
-    let drafts: Vec<Drafts<'_>> = drafts.collect();
-    positions::draw(&report.peers, "longest draft", &drafts, out);
+    table
 }
 
 /// The drafts of arms that answered questions.
