@@ -12,8 +12,10 @@
 //! # Ok::<(), agentinfer_llama::LlamaError>(())
 //! ```
 
+mod compute;
 mod fingerprint;
 mod gguf;
+mod layouts;
 mod model;
 mod open;
 mod system;

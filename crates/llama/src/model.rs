@@ -14,10 +14,15 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel as Weights;
 use llama_cpp_2::token::LlamaToken;
 
+use crate::compute::on_cpu;
+use crate::layouts::{Layout, Layouts};
+
 /// A model's weights and one context of KV cells.
 pub struct LlamaModel {
     // Declared before `weights`, which it borrows: fields are dropped in order of declaration.
     context: LlamaContext<'static>,
+    /// None where one layout of the weights is best for everything.
+    pub(crate) layouts: Option<Layouts>,
     batch: LlamaBatch<'static>,
     limits: ModelLimits,
     /// Cells that each sequence holds. llama.cpp aborts on a gap in positions, so they are
@@ -25,8 +30,8 @@ pub struct LlamaModel {
     lengths: Vec<u32>,
     /// What tells apart which saved cells fit; none if cells cannot be saved piece by piece.
     saved_format: Option<String>,
-    /// Whether the CPU computes the attention.
-    on_cpu: bool,
+    /// Whether the CPU computes all of it.
+    is_on_cpu: bool,
     /// Logits of the first of the last batch's passes, where it took two.
     first_logits: Vec<f32>,
     start: Instant,
@@ -43,7 +48,8 @@ impl LlamaModel {
         parameters: LlamaContextParams,
         context_tokens: u32,
         saved_format: Option<String>,
-        on_cpu: bool,
+        is_on_cpu: bool,
+        layouts: Option<Layouts>,
     ) -> Result<Self, String> {
         // The last one is the workbench of `save` and `restore`.
         let sequences = parameters.n_seq_max() - 1;
@@ -64,9 +70,10 @@ impl LlamaModel {
             batch: LlamaBatch::new(limits.batch_tokens as usize, 1),
             lengths: vec![0; sequences as usize],
             saved_format,
-            on_cpu,
+            is_on_cpu,
             first_logits: Vec::new(),
             context,
+            layouts,
             limits,
             start: Instant::now(),
             _weights: weights,
@@ -101,6 +108,11 @@ impl LlamaModel {
 
     /// Computes checked entries.
     fn pass(&mut self, entries: &[Entry]) -> Result<(), ModelError> {
+        // What decodes is always computed in the same way, whatever else is.
+        let prompt = entries.iter().filter(|entry| !entry.logits).count();
+        if let Some(layouts) = &mut self.layouts {
+            layouts.set(Layout::of_prompt(prompt));
+        }
         self.batch.clear();
         for entry in entries {
             let sequence = [entry.sequence as i32];
@@ -109,13 +121,21 @@ impl LlamaModel {
                 .add(token, entry.position as i32, &sequence, entry.logits)
                 .map_err(|error| ModelError(error.to_string()))?;
         }
-        self.context
-            .decode(&mut self.batch)
-            .map_err(|error| ModelError(error.to_string()))?;
+        match self.is_on_cpu {
+            true => on_cpu(|| self.decode())?,
+            false => self.decode()?,
+        }
         for entry in entries {
             self.lengths[entry.sequence as usize] = entry.position + 1;
         }
         Ok(())
+    }
+
+    /// Has llama.cpp compute the batch.
+    fn decode(&mut self) -> Result<(), ModelError> {
+        self.context
+            .decode(&mut self.batch)
+            .map_err(|error| ModelError(error.to_string()))
     }
 
     /// Refuses what llama.cpp would abort on.
@@ -152,7 +172,7 @@ impl Model for LlamaModel {
 
     fn forward(&mut self, batch: &Batch) -> Result<(), ModelError> {
         self.check(batch)?;
-        let [first, second] = match self.on_cpu {
+        let [first, second] = match self.is_on_cpu {
             true => batch.passes(),
             false => [&[], &batch.entries[..]],
         };
@@ -191,7 +211,7 @@ impl Model for LlamaModel {
     }
 
     fn attends_in_tiles(&self) -> bool {
-        self.on_cpu
+        self.is_on_cpu
     }
 
     fn saved_format(&self) -> Option<String> {

@@ -11,7 +11,9 @@ use llama_cpp_2::model::LlamaModel as Weights;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
+use crate::compute::on_cpu;
 use crate::fingerprint::fingerprint;
+use crate::layouts::Layouts;
 use crate::{LlamaModel, LlamaVocabulary, gguf};
 
 /// How to load a model and how much it may hold.
@@ -30,6 +32,9 @@ pub struct LlamaOptions {
     pub batch_tokens: u32,
     /// Layers to offload to a GPU, in builds with `cuda`, `metal` or `vulkan`.
     pub gpu_layers: u32,
+    /// Hold the weights a second time where prompts are computed faster so: K-quants on a CPU with
+    /// AVX-512 VNNI. Takes as much memory again as the file.
+    pub two_layouts: bool,
 }
 
 impl Default for LlamaOptions {
@@ -41,6 +46,7 @@ impl Default for LlamaOptions {
             sequences: 64,
             batch_tokens: 512,
             gpu_layers: 999,
+            two_layouts: true,
         }
     }
 }
@@ -198,14 +204,19 @@ pub fn open(path: &Path, options: &LlamaOptions) -> Result<Opened, LlamaError> {
         .with_flash_attention_policy(FLASH_ATTENTION_ON)
         .with_no_perf(true);
     let saved_format = saved_format(path, &weights, &file.architecture);
-    let on_cpu = options.gpu_layers == 0 || !backend.supports_gpu_offload();
+    let is_on_cpu = options.gpu_layers == 0 || !backend.supports_gpu_offload();
+    let layouts = match is_on_cpu && options.two_layouts {
+        true => on_cpu(|| Layouts::open(path, weights.clone(), threads)),
+        false => None,
+    };
     let model = LlamaModel::new(
         backend,
         weights,
         context,
         context_tokens,
         saved_format,
-        on_cpu,
+        is_on_cpu,
+        layouts,
     );
     let model = model.map_err(|message| LlamaError::Context {
         cells: options.cells,
