@@ -1,11 +1,11 @@
 //! Weights in two layouts, each for the passes that it is faster in.
 //!
-//! llama.cpp lays quantized weights out anew when it loads them for a CPU (it *repacks* them), which
-//! makes decoding faster. Its kernels for many tokens at once, which read weights as they lie in the
-//! file, have overtaken those for repacked weights on CPUs with AVX-512 VNNI: Qwen2.5-Coder 1.5B
-//! computes prompts 1.3 to 1.5 times as fast, and decodes at 0.6 to 0.85 of the rate. llama.cpp
-//! offers one layout or the other. Here a model has both, and before a pass its tensors are pointed
-//! at the one that suits it.
+//! llama.cpp lays quantized weights out anew when it loads them for a CPU (it *repacks* them),
+//! which makes decoding faster. Its kernels for many tokens at once, which read weights as they lie
+//! in the file, have overtaken those for repacked weights on CPUs with AVX-512 VNNI: Qwen2.5-Coder
+//! 1.5B computes prompts 1.3 to 1.5 times as fast, and decodes at 0.6 to 0.85 of the rate.
+//! llama.cpp offers one layout or the other. Here a model has both, and before a pass its tensors
+//! are pointed at the one that suits it.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -62,8 +62,9 @@ struct Place {
 unsafe impl Send for Layouts {}
 
 impl Layouts {
-    /// Loads the model at `path` once more, plain, beside its `repacked` weights. None if that gains
-    /// nothing: the CPU has no kernels that are better for it, or they are not for most of the weights.
+    /// Loads the model at `path` once more, plain, beside its `repacked` weights. None if that
+    /// gains nothing: the CPU has no kernels that are better for it, or they are not for most of
+    /// the weights.
     pub(crate) fn open(path: &Path, repacked: Arc<Weights>, threads: u32) -> Option<Self> {
         // SAFETY: the call has no preconditions.
         if unsafe { sys::ggml_cpu_has_avx512_vnni() } == 0 {
@@ -149,7 +150,8 @@ struct PlainWeights(NonNull<sys::llama_model>);
 impl PlainWeights {
     fn load(path: &Path) -> Option<Self> {
         let path = CString::new(path.as_os_str().as_encoded_bytes()).ok()?;
-        // SAFETY: the path ends with a zero, and llama.cpp is initialised, as another model is loaded.
+        // SAFETY: the path ends with a zero, and llama.cpp is initialised, as another model is
+        // loaded.
         let model = unsafe {
             let mut parameters = sys::llama_model_default_params();
             parameters.n_gpu_layers = 0;

@@ -10,22 +10,30 @@ use super::case::{GENERATED_TOKENS, PROMPT_TOKENS};
 use crate::BenchError;
 use crate::program::{as_typed, peer_command, tail};
 
-/// The arm's name.
-pub(super) const NAME: &str = "llama-bench";
-
 /// llama-bench with a model.
 #[derive(Clone, Debug)]
 pub(super) struct LlamaBench {
     pub(super) program: PathBuf,
     pub(super) model: PathBuf,
     pub(super) threads: u32,
+    /// Whether it lays weights out anew, which is best for decoding; plain ones read prompts faster
+    /// on some CPUs.
+    pub(super) repack: bool,
 }
 
 impl LlamaBench {
+    /// The arm's name.
+    pub(super) fn name(&self) -> &'static str {
+        match self.repack {
+            true => "llama-bench",
+            false => "llama-bench:no-repack",
+        }
+    }
+
     /// Tokens per second of one measurement, before which it warms up by itself.
     pub(super) async fn sample(&self, case: Case) -> Result<f64, BenchError> {
         let failed = |message| BenchError::Program {
-            program: NAME.to_owned(),
+            program: self.name().to_owned(),
             message,
         };
         let output = self.command(case).output().await;
@@ -51,6 +59,9 @@ impl LlamaBench {
         command.args(["-p", &prompt.to_string(), "-n", &generated.to_string()]);
         command.args(["-t", &self.threads.to_string()]);
         command.args(["-fa", "1", "-ub", "512", "-r", "1", "-o", "json"]);
+        if !self.repack {
+            command.args(["--repack", "0"]);
+        }
         command
     }
 }
@@ -119,11 +130,15 @@ mod tests {
             program: "/opt/llama-bench".into(),
             model: "m.gguf".into(),
             threads: 3,
+            repack: true,
         };
-        assert_eq!(
-            bench.typed(Case::Prefill1),
-            "/opt/llama-bench -m m.gguf -p 512 -n 0 -t 3 -fa 1 -ub 512 -r 1 -o json"
-        );
+        let line = "/opt/llama-bench -m m.gguf -p 512 -n 0 -t 3 -fa 1 -ub 512 -r 1 -o json";
+        assert_eq!(bench.typed(Case::Prefill1), line);
         assert!(bench.typed(Case::Decode1).contains("-p 0 -n 64 -t 3"));
+        let plain = LlamaBench {
+            repack: false,
+            ..bench
+        };
+        assert_eq!(plain.typed(Case::Prefill1), format!("{line} --repack 0"));
     }
 }

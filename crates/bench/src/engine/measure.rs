@@ -6,7 +6,7 @@ use super::Case;
 use super::chats::ChatLoad;
 use super::client::{Answer, Target};
 use super::in_process::InProcess;
-use super::llama_bench::{self, LlamaBench};
+use super::llama_bench::LlamaBench;
 use super::results::{CaseResult, OURS, median};
 use super::speculation::{Spoken, SpokenResult};
 use crate::BenchError;
@@ -59,7 +59,7 @@ impl Arm<'_> {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::InProcess(_) => OURS,
-            Self::LlamaBench(_) => llama_bench::NAME,
+            Self::LlamaBench(bench) => bench.name(),
             Self::Server(server, _) => &server.arm,
         }
     }

@@ -10,7 +10,7 @@ use super::Case;
 use super::chats::ChatLoad;
 use super::client::client;
 use super::in_process::InProcess;
-use super::llama_bench::{self, LlamaBench};
+use super::llama_bench::LlamaBench;
 use super::measure::{Arm, Measured, measure};
 use super::results::{CaseResult, EngineBenchResults, EngineShares, OURS, Shares, ratios};
 use super::server::Programs;
@@ -166,21 +166,27 @@ impl Bench {
         progress: &mut dyn FnMut(&str),
     ) -> Result<(), BenchError> {
         let engine = self.engine();
-        let peer = self.llama_bench.as_ref().map(|program| LlamaBench {
-            program: program.clone(),
-            model: self.model.clone(),
-            threads: self.threads,
-        });
+        let programs = self.llama_bench.iter();
+        let peers: Vec<LlamaBench> = programs
+            .flat_map(|program| {
+                [true, false].map(|repack| LlamaBench {
+                    program: program.clone(),
+                    model: self.model.clone(),
+                    threads: self.threads,
+                    repack,
+                })
+            })
+            .collect();
         let mut arms = vec![Arm::InProcess(&engine)];
-        arms.extend(peer.as_ref().map(Arm::LlamaBench));
+        arms.extend(peers.iter().map(Arm::LlamaBench));
         for &case in self.cases.iter().filter(|case| !case.is_served()) {
             let measured = measure(case, &arms, self.runs, progress).await?;
             if case == Case::Decode1 {
                 all.loads.insert(case, Shares::of(&measured.stats));
             }
             all.add(measured);
-            if let Some(peer) = &peer {
-                let arm = format!("{}:{case}", llama_bench::NAME);
+            for peer in &peers {
+                let arm = format!("{}:{case}", peer.name());
                 all.commands.insert(arm, peer.typed(case));
             }
         }

@@ -96,7 +96,12 @@ mod tests {
         let arms: Vec<&str> = plans.iter().map(|plan| plan.arm.as_str()).collect();
         assert_eq!(
             arms,
-            ["agentinfer", "llama-server", "llama-server:cache-ram=0"]
+            [
+                "agentinfer",
+                "llama-server",
+                "llama-server:cache-ram=0",
+                "llama-server:no-repack"
+            ]
         );
         let speculating = programs.with_speculation().unwrap();
         for plan in plans.iter().chain(&speculating) {
