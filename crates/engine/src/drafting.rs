@@ -172,9 +172,10 @@ impl<M: Model> Engine<M> {
     pub(crate) fn observe_step(&mut self, work: Work, seconds: f64) {
         let entries = &self.batch.entries;
         let contexts = entries.iter().map(|entry| f64::from(entry.position)).sum();
-        if work != Work::Decode {
-            self.costs
-                .observe_step(entries.len() as u32, contexts, seconds);
+        let tokens = entries.len() as u32;
+        match work {
+            Work::Decode => self.costs.observe_decoding(tokens, seconds),
+            Work::Prefill | Work::Both => self.costs.observe_step(tokens, contexts, seconds),
         }
         if self.options.speculation == Speculation::Off || work != Work::Decode {
             return;

@@ -89,7 +89,7 @@ impl<M: Model> Engine<M> {
         let outcome = self.model.forward(&batch);
         self.batch = batch;
         let computed = self.model.now();
-        let share = self.policy.prefill_share();
+        let share = self.policy.prefill_share(&self.view().costs);
         self.pace.note(work, computed - formed, share);
         let mut sampling_seconds = 0.0;
         match outcome {

@@ -19,6 +19,9 @@ pub struct Costs {
     /// Seconds to copy a token's cell back from where evicted cells are kept; none if they are
     /// not kept.
     pub copied: Option<f64>,
+    /// Share of a decoding step of one token that is not taken longer by a further one: 1 where
+    /// sequences decode beside others for nothing, 0 where they might as well take turns.
+    pub spare: f64,
 }
 
 impl Default for Costs {
@@ -27,6 +30,7 @@ impl Default for Costs {
             token: FIRST_GUESS,
             context: 0.0,
             copied: None,
+            spare: 0.0,
         }
     }
 }
@@ -57,6 +61,50 @@ pub struct CostModel {
     contexts_seconds: f64,
     copied_tokens: f64,
     copied_seconds: f64,
+    decoding: Decoding,
+}
+
+/// What a further token adds to a decoding step. Steps are compared with the one before: all else
+/// that their time depends on is alike then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Decoding {
+    /// Tokens and seconds of the last step.
+    last: Option<(f64, f64)>,
+    /// Tokens and seconds of the usual one.
+    usual: (f64, f64),
+    /// Sums of products of the differences between one step and the next, in tokens and seconds.
+    tokens_tokens: f64,
+    tokens_seconds: f64,
+}
+
+impl Decoding {
+    fn observe(&mut self, tokens: f64, seconds: f64) {
+        let Some((before, took)) = self.last.replace((tokens, seconds)) else {
+            self.usual = (tokens, seconds);
+            return;
+        };
+        self.usual.0 += (1.0 - KEPT) * (tokens - self.usual.0);
+        self.usual.1 += (1.0 - KEPT) * (seconds - self.usual.1);
+        let (more, longer) = (tokens - before, seconds - took);
+        // Steps of the same size say nothing of it, so nothing is forgotten for them.
+        if more != 0.0 {
+            self.tokens_tokens = self.tokens_tokens * KEPT + more * more;
+            self.tokens_seconds = self.tokens_seconds * KEPT + more * longer;
+        }
+    }
+
+    /// [`Costs::spare`]; none of it where nothing was seen.
+    fn spare(&self) -> f64 {
+        if self.tokens_tokens <= 0.0 {
+            return 0.0;
+        }
+        let further = (self.tokens_seconds / self.tokens_tokens).max(0.0);
+        let alone = self.usual.1 - further * (self.usual.0 - 1.0);
+        if alone <= 0.0 {
+            return 0.0;
+        }
+        (1.0 - further / alone).max(0.0)
+    }
 }
 
 impl CostModel {
@@ -77,6 +125,11 @@ impl CostModel {
         }
     }
 
+    /// A step in which `tokens` tokens were decoded, and nobody's prompt, took so many seconds.
+    pub fn observe_decoding(&mut self, tokens: u32, seconds: f64) {
+        self.decoding.observe(f64::from(tokens), seconds);
+    }
+
     /// Copying the cells of `tokens` tokens took so many seconds.
     pub fn observe_copy(&mut self, tokens: u32, seconds: f64) {
         self.copied_tokens = self.copied_tokens * KEPT + f64::from(tokens);
@@ -95,6 +148,7 @@ impl CostModel {
             token,
             context,
             copied: keeps.then_some(copied),
+            spare: self.decoding.spare(),
         }
     }
 
@@ -145,6 +199,37 @@ mod tests {
         observe(&mut model, 2.0);
         let costs = model.costs(false);
         assert!((costs.token - 0.008).abs() < 4e-4, "{costs:?}");
+    }
+
+    #[test]
+    fn what_decoding_beside_others_costs_is_seen_where_their_number_changes() {
+        let seen = |seconds: fn(f64) -> f64, sizes: &[u32]| {
+            let mut model = CostModel::default();
+            for step in 0..400 {
+                let tokens = sizes[step / 10 % sizes.len()];
+                // The machine slows down meanwhile.
+                let slower = 1.0 + step as f64 * 1e-4;
+                model.observe_decoding(tokens, slower * seconds(f64::from(tokens)));
+            }
+            // A long time in which nothing changes says nothing new.
+            for _ in 0..100_000 {
+                model.observe_decoding(sizes[0], 1.04 * seconds(f64::from(sizes[0])));
+            }
+            model.costs(false).spare
+        };
+        let turns = |tokens: f64| 0.04 * tokens;
+        let half = |tokens: f64| 0.02 + 0.02 * tokens;
+        let free = |_: f64| 0.03;
+        for (seconds, sizes, spare) in [
+            (turns as fn(f64) -> f64, &[1, 2, 4][..], 0.0),
+            (half, &[1, 2], 0.5),
+            (half, &[3, 9, 30, 4], 0.5),
+            (free, &[1, 40], 1.0),
+            (free, &[7], 0.0),
+        ] {
+            let measured = seen(seconds, sizes);
+            assert!((measured - spare).abs() < 0.05, "{sizes:?}: {measured}");
+        }
     }
 
     #[test]

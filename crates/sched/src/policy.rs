@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::{Resident, Running, View, Waiting};
+use crate::{Costs, Resident, Running, View, Waiting};
 
 /// Scores what the engine could do next. The three decisions are always made alike: the waiting
 /// request of the highest admission score is admitted, the idle sequence of the lowest retention
@@ -34,7 +34,8 @@ pub trait Policy: Debug + Send {
 
     /// The share of the time, above 0, that prefill may take from requests that decode meanwhile
     /// and have a higher tenure score; 1 if they need not be spared.
-    fn prefill_share(&self) -> f64 {
+    fn prefill_share(&self, costs: &Costs) -> f64 {
+        let _ = costs;
         1.0
     }
 

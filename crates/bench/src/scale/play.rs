@@ -408,6 +408,24 @@ mod tests {
     }
 
     #[test]
+    fn sessions_that_take_turns_do_not_leave_a_gpu_idle() {
+        let pair = PairSpec::gpu();
+        for sessions in [16, 64] {
+            let workload = Workload::research(sessions, 1, 2.0);
+            let with = |policy: &str| {
+                let sched = Some(policy.parse().expect("a policy"));
+                let setup = Setup {
+                    sched,
+                    ..setup(&pair, Policy::LargeOnly)
+                };
+                mean_seconds(&play(&workload, &setup).expect("plays"))
+            };
+            let (agent, fcfs) = (with("agent"), with("fcfs"));
+            assert!(agent < 1.05 * fcfs, "{sessions}: {agent} {fcfs}");
+        }
+    }
+
+    #[test]
     fn drafts_that_are_mostly_right_save_time_and_change_no_output() {
         let pair = PairSpec::gpu();
         let workload = Workload::research(4, 3, 0.5);

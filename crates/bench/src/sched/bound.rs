@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentinfer_engine::{Batch, Entry, LatencyCurve, ModelLimits};
-use agentinfer_sched::{Candidate, Policy, Resident, Running, View, Waiting};
+use agentinfer_sched::{Candidate, Costs, Policy, Resident, Running, View, Waiting};
 
 use super::script::{CallId, Script, engine_session, workload_session};
 use super::workload::{Call, Workload};
@@ -182,7 +182,7 @@ impl Policy for Bound {
         }
     }
 
-    fn prefill_share(&self) -> f64 {
+    fn prefill_share(&self, _costs: &Costs) -> f64 {
         PREFILL_SHARE
     }
 

@@ -12,7 +12,7 @@ pub(crate) type Setting = (&'static str, &'static [&'static str]);
 /// llama-server as it is served best: one pool of cells for as many chats as run at once, flash
 /// attention, and everything that keeps prompts. Its cache of prompts in main memory copies slots
 /// away and back, which helps some loads and delays others; so it is measured with and without.
-/// Weights that it lays out anew are best for decoding; plain ones read prompts faster on some CPUs.
+/// Weights that it lays out anew decode fastest; plain ones read prompts faster on some CPUs.
 pub(crate) const SERVED_BEST: [Setting; 3] = [
     ("llama-server", &[]),
     ("llama-server:cache-ram=0", &["--cache-ram", "0"]),

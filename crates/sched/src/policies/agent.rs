@@ -19,11 +19,17 @@
 //! times as long as it is expected to take. That they could be copied back quickly is no reason to
 //! give them away: waiting for them is also what keeps sessions from slowing each other down.
 //! Nobody is held back while nobody runs, or who has waited too long, except who pre-warms.
+//!
+//! All this is for devices that a few sequences keep busy. Where more of them decode at little
+//! cost, each that is held back is time lost. What of a step is spare tells how much: company is
+//! worth that share of the time to those who get it, and costs the first what is not spare. Where
+//! that is a gain, prefill gets as much of the time at least, and cells are kept for no longer a
+//! gap than having them again takes more than is gained meanwhile.
 
 use super::keeping::Keeping;
 use super::parameters::Parameters;
 use super::reasons::{count, gap, residency, seconds};
-use crate::{Candidate, Policy, Resident, Running, View, Waiting};
+use crate::{Candidate, Costs, Policy, Resident, Running, View, Waiting};
 
 /// Above every claim of a session: requests that have waited too long.
 const STARVED: f64 = 1e15;
@@ -55,7 +61,8 @@ pub struct AgentOptions {
     pub slack_seconds: f64,
     /// Seconds after which a waiting request is admitted before all others.
     pub starvation_seconds: f64,
-    /// Share of the time that prefill may take from older sessions that decode meanwhile, above 0.
+    /// Share of the time that prefill may take from older sessions that decode meanwhile, above 0;
+    /// it gets more where steps have room for company.
     pub prefill_share: f64,
     /// Tokens up to which a first call counts as short.
     pub short_tokens: f64,
@@ -149,8 +156,17 @@ impl Agent {
             return false;
         };
         let patience = gap * self.options.patience + self.options.slack_seconds;
-        view.now - sequence.last_used <= patience
+        let reload = view
+            .costs
+            .reload_seconds(sequence.cells, sequence.freed_cells);
+        view.now - sequence.last_used <= patience && reload >= gap * company(&view.costs)
     }
+}
+
+/// Seconds gained for each second in which another sequence decodes beside the first: what of a
+/// step is spare, less what is not, which the first one loses.
+fn company(costs: &Costs) -> f64 {
+    (2.0 * costs.spare - 1.0).max(0.0)
 }
 
 impl Policy for Agent {
@@ -193,8 +209,9 @@ impl Policy for Agent {
         }
     }
 
-    fn prefill_share(&self) -> f64 {
-        self.options.prefill_share.clamp(LEAST_SHARE, 1.0)
+    fn prefill_share(&self, costs: &Costs) -> f64 {
+        let least = self.options.prefill_share.max(LEAST_SHARE);
+        least.max(company(costs)).min(1.0)
     }
 
     fn tenure(&self, view: &View<'_>, request: &Running) -> f64 {
@@ -400,6 +417,33 @@ mod tests {
         };
         assert!(!admitted(prewarms(300), &[], &idle), "nobody waits for it");
         assert!(admitted(prewarms(100), &[], &idle), "it displaces nobody");
+    }
+
+    #[test]
+    fn where_steps_have_room_for_company_sessions_do_not_take_turns() {
+        let idle = [resident(1, 10.0, Some(9.0))];
+        let run = [running()];
+        let later = [waiting(9, 2, 20.0, 300)];
+        // 500 cells are computed again in a second.
+        for (token, spare, share, admitted) in [
+            (0.002, 0.3, 0.25, false),
+            (0.002, 0.5, 0.25, false),
+            (0.002, 0.9, 0.8, true),
+            (0.02, 0.9, 0.8, false),
+        ] {
+            let costs = Costs {
+                token,
+                spare,
+                ..Costs::default()
+            };
+            let view = View {
+                costs,
+                ..view(&later, &run, &idle)
+            };
+            assert!((agent().prefill_share(&costs) - share).abs() < 1e-9);
+            let choice = admit(&mut agent(), &view);
+            assert_eq!(choice.is_some(), admitted, "{costs:?}");
+        }
     }
 
     #[test]
