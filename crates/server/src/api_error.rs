@@ -30,6 +30,7 @@ pub(crate) enum Failure {
     RouteNotFound,
     MethodNotAllowed,
     Unauthorized,
+    HostNotAllowed,
     BodyTooLarge,
     BodyTooSlow,
     Busy,
@@ -57,6 +58,7 @@ impl Failure {
                 "authentication_error",
                 Some("invalid_api_key"),
             ),
+            Self::HostNotAllowed => (S::FORBIDDEN, INVALID, Some("host_not_allowed")),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, INVALID, Some("body_too_large")),
             Self::BodyTooSlow => (S::REQUEST_TIMEOUT, INVALID, Some("body_too_slow")),
             Self::Busy => (

@@ -1,8 +1,9 @@
-//! API keys.
+//! API keys, and what stands in for them where there are none.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use subtle::ConstantTimeEq;
 
 use crate::{ApiError, api_error::Failure, error::ServerError};
@@ -46,6 +47,39 @@ pub(crate) fn authorize(headers: &HeaderMap, keys: &[String]) -> Result<Tenant, 
             "this API key is not one that the server accepts",
         ))
     }
+}
+
+/// Refuses a browser that was led here under the name of another site, where no key is asked for:
+/// such a site can let its name lead to this server (DNS rebinding), and its scripts then read what
+/// they like. Addresses, and names that the public DNS does not have, lead to nobody else.
+pub(crate) fn check_host(headers: &HeaderMap, keys: &[String]) -> Result<(), ApiError> {
+    let host = headers.get(header::HOST).map(HeaderValue::to_str);
+    match host {
+        _ if !keys.is_empty() => Ok(()),
+        // No browser leaves it out.
+        None => Ok(()),
+        Some(Ok(host)) if is_local(host) => Ok(()),
+        Some(host) => {
+            let host = host.unwrap_or("what is not ASCII");
+            let message = format!(
+                "without an API key this is not shown under the name `{host}`, which might be that \
+                 of another site: use `localhost` or the server's address, or start the server \
+                 with `--api-key`"
+            );
+            Err(ApiError::new(Failure::HostNotAllowed, message))
+        }
+    }
+}
+
+/// Whether `host`, a name or an address and perhaps a port, cannot be a name in the public DNS.
+fn is_local(host: &str) -> bool {
+    if host.starts_with('[') {
+        return true;
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let ends = |end: &str| name.ends_with(end);
+    name.parse::<IpAddr>().is_ok() || !name.contains('.') || ends(".localhost") || ends(".local")
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -95,6 +129,28 @@ mod tests {
         assert_eq!(tenant("Bearer alpha"), tenant("bearer  alpha"));
         assert_ne!(tenant("Bearer alpha"), tenant("Bearer beta"));
         assert_ne!(tenant("Bearer alpha"), Tenant(0));
+    }
+
+    #[test]
+    fn without_keys_only_names_that_are_nobody_elses_pass() {
+        for (host, passes) in [
+            ("127.0.0.1:8080", true),
+            ("192.168.1.7", true),
+            ("[::1]:8080", true),
+            ("localhost:8080", true),
+            ("agents.localhost", true),
+            ("GPUBOX:8080", true),
+            ("gpubox.local.", true),
+            ("attacker.example:8080", false),
+            ("127.0.0.1.attacker.example", false),
+            ("localhost.attacker.example.", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            assert!(check_host(&headers, &[]).is_ok(), "no browser");
+            headers.insert(header::HOST, host.parse().expect("a header"));
+            assert_eq!(check_host(&headers, &[]).is_ok(), passes, "{host}");
+            assert!(check_host(&headers, &["key".to_owned()]).is_ok(), "{host}");
+        }
     }
 
     #[test]

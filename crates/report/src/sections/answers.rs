@@ -1,5 +1,6 @@
 //! Accuracy beside time: a plane of the arms, and all their figures.
 
+use super::plot::{dot, legend_of, line, text};
 use super::{at_a_time, note, ticks, views};
 use crate::experiment::{Arm, Experiment};
 use crate::markup::{Markup, percent, px};
@@ -151,74 +152,6 @@ fn draw_point(report: &Report, point: &Point<'_>, x: &str, y: &str, out: &mut Ma
     let (seconds, f1) = (show::short(point.seconds), show::score(point.f1));
     let title = format!("{name}: {seconds} s, F1 {f1}");
     dot(report, name, &title, (x, y), out);
-}
-
-/// The mark of an arm at a place of a plot.
-pub(super) fn dot(report: &Report, arm: &str, title: &str, (x, y): (&str, &str), out: &mut Markup) {
-    out.open("g", &[("class", &"point")]);
-    out.element("title", &[], title);
-    out.open(
-        "circle",
-        &[
-            ("class", &report.arms.class(arm)),
-            ("cx", &x),
-            ("cy", &y),
-            ("r", &"10"),
-        ],
-    );
-    out.close("circle");
-    out.element(
-        "text",
-        &[
-            ("class", &"number"),
-            ("x", &x),
-            ("y", &y),
-            ("dy", &"4"),
-            ("text-anchor", &"middle"),
-        ],
-        report.arms.number(arm),
-    );
-    out.close("g");
-}
-
-/// The marks and names of the arms of a plot.
-pub(super) fn legend_of<'a>(
-    report: &Report,
-    arms: impl Iterator<Item = &'a str>,
-    out: &mut Markup,
-) {
-    out.open("ul", &[("class", &"legend")]);
-    for arm in arms {
-        out.open("li", &[]);
-        report.arms.tag(arm).write(out);
-        out.text(arm);
-        out.close("li");
-    }
-    out.close("ul");
-}
-
-pub(super) type Place<'a> = (&'a dyn std::fmt::Display, &'a dyn std::fmt::Display);
-
-pub(super) fn line(out: &mut Markup, class: &str, from: Place<'_>, to: Place<'_>) {
-    out.open(
-        "line",
-        &[
-            ("class", &class),
-            ("x1", from.0),
-            ("y1", from.1),
-            ("x2", to.0),
-            ("y2", to.1),
-        ],
-    );
-    out.close("line");
-}
-
-pub(super) fn text(out: &mut Markup, x: &str, y: &str, anchor: &str, text: &str) {
-    out.element(
-        "text",
-        &[("x", &x), ("y", &y), ("dy", &"4"), ("text-anchor", &anchor)],
-        text,
-    );
 }
 
 fn draw_table(report: &Report, experiment: &Experiment, load: Option<f64>, out: &mut Markup) {

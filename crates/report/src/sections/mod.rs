@@ -10,6 +10,7 @@ mod headline;
 mod ladder;
 mod lanes;
 mod paper;
+mod plot;
 mod positions;
 mod scale;
 mod sched;

@@ -1,6 +1,6 @@
 //! The modules for many sessions, simulated: throughput by sessions, and what saturates first.
 
-use super::answers::{dot, legend_of, line, text};
+use super::plot::{dot, legend_of, line, text};
 use super::{note, ticks, views};
 use crate::markup::{Markup, percent, px};
 use crate::page::Report;

@@ -65,13 +65,15 @@ pub(crate) fn router(state: AppState) -> Router<AppState> {
         .layer(middleware::map_response(guard))
 }
 
-/// Checks the key, which tells the tenant, and waits for a place.
+/// Checks the key, which tells the tenant, or where there is none the host, and waits for a place.
 async fn admit(
     State(state): State<AppState>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let tenant = auth::authorize(request.headers(), &state.options.api_keys)?;
+    let keys = &state.options.api_keys;
+    auth::check_host(request.headers(), keys)?;
+    let tenant = auth::authorize(request.headers(), keys)?;
     request.extensions_mut().insert(tenant);
     let place = state.ui_places.acquire().await;
     let _place = place.expect("the semaphore of the page's data is never closed");

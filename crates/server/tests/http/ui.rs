@@ -121,6 +121,22 @@ async fn a_key_shows_its_own_sessions_only() {
 }
 
 #[tokio::test]
+async fn without_keys_nothing_is_shown_under_the_name_of_another_site() {
+    let server = TestServer::start().await;
+    let ask = |host: &'static str| {
+        let request = server.client.get(server.url("/ui/api/overview"));
+        in_time(request.header("host", host).send())
+    };
+    let refused = ask("attacker.example").await.expect("an answer");
+    let refused = error(refused, StatusCode::FORBIDDEN).await;
+    assert_eq!(refused["code"], "host_not_allowed");
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(message.contains("--api-key"), "{message}");
+    let shown = ask("localhost").await.expect("an answer");
+    assert_eq!(shown.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn sessions_that_never_were_are_not_found() {
     let server = TestServer::start().await;
     for id in ["7", "-1", "seven", "99999999999999999999999", "%3Cb%3E"] {
